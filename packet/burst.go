@@ -1,0 +1,135 @@
+package packet
+
+import "unsafe"
+
+// MaxBurst is the largest number of packets in one burst.
+const MaxBurst = 256
+
+// A Verdict is what is to become of a packet. Stages mark it; the worker acts on
+// it after the last stage, in one place.
+type Verdict uint8
+
+// The zero verdict is drop, so that forgetting fails closed.
+const (
+	Drop     Verdict = iota
+	Continue         // still under way; after the last stage: dropped as "unfinished"
+	Transmit         // leave by Egress as one frame
+	Fragment         // leave by Egress in RFC 791 fragments
+	Reject           // drop, and answer with the ICMP error in Answer
+	Punt             // to the slow path, byte for byte as received
+	Held             // already owned by somebody else (handoff ring)
+)
+
+// CtState is a packet's relation to its flow, as rules match it. Source: CT-2.
+type CtState uint8
+
+// The zero state is invalid, so that forgetting fails closed.
+const (
+	CtInvalid CtState = iota
+	CtNew
+	CtEstablished
+	CtRelated
+	CtUntracked
+)
+
+// String returns the word that rules and listings use.
+func (s CtState) String() string {
+	return [...]string{"invalid", "new", "established", "related", "untracked"}[s]
+}
+
+// Flags of a packet.
+const (
+	IsIPv6        = 1 << iota // the network header is IPv6
+	IsFragment                // not a whole datagram: MF set or offset not zero
+	LaterFragment             // offset not zero: there is no L4 header
+	HasPorts                  // SrcPort and DstPort are valid (TCP, UDP, SCTP, or the ICMP echo id in both)
+	KeySwapped                // the flow key's low end is the packet's destination
+	ReplyDir                  // travels against the flow's first packet
+	LinkMulticast             // the frame was broadcast or multicast
+	Created                   // made here (an ICMP error), never received
+)
+
+// Packet is what the stages know of one received frame. 80 bytes, in the burst;
+// the frame itself stays in its mbuf.
+type Packet struct {
+	Mbuf *Mbuf
+	Data unsafe.Pointer // first byte of the frame
+
+	// Flow key, canonical for both directions; see ct.Key. Set by the Tuple stage.
+	Key0, Key1 uint64
+	Hash       uint64
+
+	Flow    uint32 // index in the worker's flow table, 0 when there is none
+	NextHop uint32 // fib.NextHopID, set by the Route stage
+	Mark    uint32
+
+	Len     uint16 // bytes from Data to the end of the network packet (padding trimmed)
+	Ingress uint16 // interface index
+	Egress  uint16 // interface index, set by the Route stage
+	SrcPort uint16 // host order
+	DstPort uint16 // host order
+	MTU     uint16 // bytes of the egress interface or route, set by the Route stage
+
+	L3      uint8 // offset of the network header from Data
+	L4      uint8 // offset of the transport header from the network header
+	Proto   uint8 // IP protocol, or the last IPv6 next header
+	Flags   uint8
+	Verdict Verdict
+	Reason  Reason // why it was dropped, rejected or punted
+	State   CtState
+	Answer  Answer // the ICMP error of a rejected packet
+}
+
+// Answer names the ICMP error that answers a rejected packet, alike for IPv4 and
+// IPv6. Source: FF-7 to FF-10, FF-14.
+type Answer uint8
+
+// The errors the switch sends.
+const (
+	NoAnswer Answer = iota
+	TimeExceeded
+	NetUnreachable
+	HostUnreachable
+	AdminProhibited
+	TooBig // "fragmentation needed" or "packet too big", with Packet.MTU
+)
+
+// Burst is what one poll of one queue gave: N packets, in arrival order.
+// A worker owns its bursts; they are never shared.
+type Burst struct {
+	N     int
+	NowNs int64 // the burst clock: monotonic nanoseconds, read once
+	Pkts  [MaxBurst]Packet
+}
+
+// Live returns the packets of the burst.
+func (b *Burst) Live() []Packet { return b.Pkts[:b.N] }
+
+// Is reports whether all flags in f are set.
+func (p *Packet) Is(f uint8) bool { return p.Flags&f == f }
+
+// DropFor marks the packet as dropped for r.
+func (p *Packet) DropFor(r Reason) { p.Verdict, p.Reason = Drop, r }
+
+// PuntFor marks the packet for the slow path because of r.
+func (p *Packet) PuntFor(r Reason) { p.Verdict, p.Reason = Punt, r }
+
+// RejectFor marks the packet as dropped for r and answered with a.
+func (p *Packet) RejectFor(r Reason, a Answer) { p.Verdict, p.Reason, p.Answer = Reject, r, a }
+
+// IPv4 returns the IPv4 header. Valid after Parse, when IsIPv6 is not set.
+func (p *Packet) IPv4() *IPv4 { return (*IPv4)(unsafe.Add(p.Data, uintptr(p.L3))) }
+
+// IPv6 returns the IPv6 header. Valid after Parse, when IsIPv6 is set.
+func (p *Packet) IPv6() *IPv6 { return (*IPv6)(unsafe.Add(p.Data, uintptr(p.L3))) }
+
+// L3Len returns the bytes of the network packet, header included.
+func (p *Packet) L3Len() int { return int(p.Len) - int(p.L3) }
+
+// Network returns the network packet, header included, as bytes.
+func (p *Packet) Network() []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(p.Data, uintptr(p.L3))), p.L3Len())
+}
+
+// Transport returns the bytes behind the network header.
+func (p *Packet) Transport() []byte { return p.Network()[p.L4:] }

@@ -1,0 +1,84 @@
+package packet
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unsafe"
+)
+
+// Sum adds data to the ones'-complement sum acc and returns the unfolded sum.
+// An odd last byte counts as the high byte of a word. Source: RFC 1071.
+func Sum(acc uint64, data []byte) uint64 {
+	for len(data) >= 8 {
+		v := binary.BigEndian.Uint64(data)
+		acc += v>>32 + v&0xffffffff
+		data = data[8:]
+	}
+	for len(data) >= 2 {
+		acc += uint64(binary.BigEndian.Uint16(data))
+		data = data[2:]
+	}
+	if len(data) == 1 {
+		acc += uint64(data[0]) << 8
+	}
+	return acc
+}
+
+// Fold reduces an unfolded sum to 16 bits.
+func Fold(acc uint64) uint16 {
+	acc = acc>>32 + acc&0xffffffff
+	acc = acc>>32 + acc&0xffffffff
+	acc = acc>>16 + acc&0xffff
+	acc = acc>>16 + acc&0xffff
+	return uint16(acc)
+}
+
+// Checksum returns the Internet checksum of data. Source: RFC 1071.
+func Checksum(data []byte) uint16 { return ^Fold(Sum(0, data)) }
+
+// ChecksumOK reports whether the header's checksum is right. It reads the 20
+// bytes of a header without options.
+//
+// Words are added in the machine's order: a ones'-complement sum is the same up
+// to a byte swap whichever order is used, and the test is for all ones.
+func (h *IPv4) ChecksumOK() bool {
+	p := unsafe.Pointer(h)
+	a := *(*uint64)(p)
+	b := *(*uint64)(unsafe.Add(p, 8))
+	c := *(*uint32)(unsafe.Add(p, 16))
+	s, carry := bits.Add64(a, b, 0)
+	s, carry = bits.Add64(s, uint64(c), carry)
+	s += carry // end-around carry; s was at most 2^64-2 when carry is 1
+	s = s>>32 + s&0xffffffff
+	s = s>>32 + s&0xffffffff
+	s = s>>16 + s&0xffff
+	s = s>>16 + s&0xffff
+	return s == 0xffff
+}
+
+// UpdateChecksum computes the header's checksum over all of its length.
+func (h *IPv4) UpdateChecksum(header []byte) {
+	h[10], h[11] = 0, 0
+	binary.BigEndian.PutUint16(h[10:], Checksum(header))
+}
+
+// DecrementTTL lowers the TTL by one and updates the checksum incrementally.
+//
+// The word that holds the TTL falls by 0x0100, so the sum's complement rises by
+// as much, with end-around carry. HC' = ~(~HC + ~m + m') never gives 0xffff for
+// a header that is not all zeroes; the plain addition can, so that one value is
+// turned into the 0x0000 that a full computation gives. Source: FF-7; RFC 1624 section 3.
+func (h *IPv4) DecrementTTL() {
+	h[8]--
+	sum := uint32(binary.BigEndian.Uint16(h[10:])) + 0x0100
+	sum += sum >> 16 // end-around carry
+	if uint16(sum) == 0xffff {
+		sum = 0
+	}
+	binary.BigEndian.PutUint16(h[10:], uint16(sum))
+}
+
+// PseudoSum returns the unfolded sum of the IPv6 pseudo-header. Source: RFC 8200 8.1.
+func (h *IPv6) PseudoSum(proto uint8, length int) uint64 {
+	return Sum(Sum(uint64(proto)+uint64(length), h[8:24]), h[24:40])
+}

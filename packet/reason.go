@@ -1,0 +1,105 @@
+package packet
+
+// A Reason says why a packet was dropped, rejected or punted. Its name is also
+// its metric label and its text in the command line.
+type Reason uint8
+
+// Reasons to drop. The zero reason is what a stage that forgot leaves behind.
+const (
+	Unfinished Reason = iota
+
+	// Entry checks. Source: FF-2, FF-4.
+	FrameTooShort
+	NotOurMAC
+	UnknownVLAN
+	UnknownEtherType
+	BadVersion
+	BadHeaderLength
+	BadTotalLength
+	BadChecksum
+	Martian
+	RxOversized
+	BadExtension
+
+	// Conntrack and policy.
+	CtTableFull
+	CtInvalidPacket
+	PolicyIn
+	PolicyOut
+
+	// Forwarding. Source: FF-7 to FF-9.
+	TTLExpired
+	NoRoute
+	Unreachable
+	Prohibited
+	Blackhole
+	NoNeighbour
+	CannotFragment
+	LinkDown
+	NoBuffers
+
+	// Output.
+	TxFull
+	HandoffFull
+	ErrorSuppressed // an ICMP error that could not be built or routed
+
+	// Reasons to punt.
+	PuntLocal
+	PuntOptions
+	PuntMulticast
+	PuntARP
+	PuntEtherType
+	PuntExtension
+	PuntUnresolved
+
+	NumReasons
+)
+
+// FirstPunt is the first of the reasons to punt; those below it are reasons to drop.
+const FirstPunt = PuntLocal
+
+var reasonNames = [NumReasons]string{
+	Unfinished:       "unfinished",
+	FrameTooShort:    "frame_too_short",
+	NotOurMAC:        "not_our_mac",
+	UnknownVLAN:      "unknown_vlan",
+	UnknownEtherType: "unknown_ethertype",
+	BadVersion:       "bad_version",
+	BadHeaderLength:  "bad_header_length",
+	BadTotalLength:   "bad_total_length",
+	BadChecksum:      "bad_checksum",
+	Martian:          "martian",
+	RxOversized:      "rx_oversized",
+	BadExtension:     "bad_extension",
+	CtTableFull:      "ct_table_full",
+	CtInvalidPacket:  "ct_invalid",
+	PolicyIn:         "policy_in",
+	PolicyOut:        "policy_out",
+	TTLExpired:       "ttl_expired",
+	NoRoute:          "no_route",
+	Unreachable:      "unreachable",
+	Prohibited:       "prohibited",
+	Blackhole:        "blackhole",
+	NoNeighbour:      "no_neighbour",
+	CannotFragment:   "cannot_fragment",
+	LinkDown:         "link_down",
+	NoBuffers:        "no_buffers",
+	TxFull:           "tx_full",
+	HandoffFull:      "handoff_full",
+	ErrorSuppressed:  "error_suppressed",
+	PuntLocal:        "local",
+	PuntOptions:      "options",
+	PuntMulticast:    "multicast",
+	PuntARP:          "arp",
+	PuntEtherType:    "ethertype",
+	PuntExtension:    "extension",
+	PuntUnresolved:   "unresolved",
+}
+
+// String returns the reason's one word.
+func (r Reason) String() string {
+	if r < NumReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
