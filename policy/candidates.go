@@ -1,0 +1,145 @@
+package policy
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// candidates are the rules that can match a packet of one hook, family and
+// protocol, in rule order. heads[i] and details[i] are of the same rule; a nil
+// detail means that the head says it all. Lists share the details.
+type candidates struct {
+	heads   []head
+	details []*detail
+}
+
+func (c *candidates) add(h head, d *detail) {
+	c.heads = append(c.heads, h)
+	c.details = append(c.details, d)
+}
+
+// span is a range of numbers with both ends in it. For a list of several it is
+// the hull, and the list itself is in the detail.
+type span struct{ first, last uint16 }
+
+var anySpan = span{0, 0xffff}
+
+func (s span) has(n uint16) bool { return s.first <= n && n <= s.last }
+
+// head is the part of a rule that is read for every candidate: 28 bytes.
+type head struct {
+	dstPorts, srcPorts span
+	inPorts, outPorts  span
+	protocol           int16 // or AnyProtocol; tells apart those that share a list
+	states             StateSet
+	needsPorts         bool
+	action             Action
+	index              int32 // in the list given to Compile
+}
+
+// detail is the part of a rule that is read only when its head matches. An empty
+// list matches all.
+type detail struct {
+	src, dst           []maskedAddr
+	srcPorts, dstPorts []PortRange // nil when the head's span is the whole list
+	inPorts, outPorts  portSet     // as above
+}
+
+// match returns the first candidate that matches, or index -1.
+func (c *candidates) match(k *Key) (Action, int) {
+	for i := range c.heads {
+		h := &c.heads[i]
+		if !h.matches(k) {
+			continue
+		}
+		if d := c.details[i]; d == nil || d.matches(k) {
+			return h.action, int(h.index)
+		}
+	}
+	return Drop, -1
+}
+
+func (h *head) matches(k *Key) bool {
+	if h.needsPorts && !(k.HasPorts && h.dstPorts.has(k.DstPort) && h.srcPorts.has(k.SrcPort)) {
+		return false
+	}
+	if h.protocol != int16(k.Protocol) && h.protocol != AnyProtocol {
+		return false
+	}
+	return h.states.Has(k.State) && h.inPorts.has(k.InPort) && h.outPorts.has(k.OutPort)
+}
+
+// empty tells whether the detail matches all, and need not be kept.
+func (d *detail) empty() bool {
+	return len(d.src)+len(d.dst)+len(d.srcPorts)+len(d.dstPorts) == 0 &&
+		d.inPorts == nil && d.outPorts == nil
+}
+
+func (d *detail) matches(k *Key) bool {
+	return anyHolds(d.src, &k.Src) && anyHolds(d.dst, &k.Dst) &&
+		anyRangeHas(d.dstPorts, k.DstPort) && anyRangeHas(d.srcPorts, k.SrcPort) &&
+		d.inPorts.has(k.InPort) && d.outPorts.has(k.OutPort)
+}
+
+// maskedAddr is a prefix as two machine words of value and mask. They are loaded
+// in the machine's byte order, which is as good as any for masking and comparing
+// and spares the byte swap. IPv4 has 96 leading bits that are zero everywhere.
+type maskedAddr struct{ value, mask [2]uint64 }
+
+func newMaskedAddr(p netip.Prefix) maskedAddr {
+	var addr, mask [16]byte
+	bits := p.Bits()
+	if p.Addr().Is4() {
+		a := p.Addr().As4()
+		copy(addr[12:], a[:])
+		bits += 96
+	} else {
+		addr = p.Addr().As16()
+	}
+	for i := range bits {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	return maskedAddr{value: nativeWords(&addr), mask: nativeWords(&mask)}
+}
+
+func nativeWords(b *[16]byte) [2]uint64 {
+	return [2]uint64{binary.NativeEndian.Uint64(b[:8]), binary.NativeEndian.Uint64(b[8:])}
+}
+
+func anyHolds(list []maskedAddr, addr *[16]byte) bool {
+	if len(list) == 0 {
+		return true
+	}
+	words := nativeWords(addr)
+	for i := range list {
+		m := &list[i]
+		if (words[0]^m.value[0])&m.mask[0]|(words[1]^m.value[1])&m.mask[1] == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func anyRangeHas(list []PortRange, port uint16) bool {
+	if len(list) == 0 {
+		return true
+	}
+	for _, r := range list {
+		if r.First <= port && port <= r.Last {
+			return true
+		}
+	}
+	return false
+}
+
+// portSet is a set of interface indices, one bit each; nil holds all. An index
+// that the set is too short for is not in it.
+type portSet []uint64
+
+func (s portSet) has(port uint16) bool {
+	if s == nil {
+		return true
+	}
+	word := int(port / 64)
+	return word < len(s) && s[word]>>(port%64)&1 != 0
+}

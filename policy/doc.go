@@ -1,0 +1,25 @@
+// Package policy compiles the ordered rule list into an immutable Ruleset and
+// answers what it says about a packet.
+//
+// Control calls Compile, publishes the *Ruleset by one atomic pointer store and
+// lets the old one go when no worker can hold it any more. Workers only call
+// Match, Empty and the getters: nothing in a Ruleset is written after Compile, so
+// any number of them may share it. Hit counters belong to the workers; Match
+// returns the index of the rule for them.
+//
+// The packet's path: the policy stage asks Empty once per burst, and, for a packet
+// whose flow has no verdict of this Generation, fills a Key and calls Match with
+// HookIn before the route lookup and with HookOut after it (FF-6). First match
+// wins, and the hook's default decides for a packet that no rule matches.
+//
+// Match does not walk all the rules. Compile makes one candidate list per hook,
+// address family and protocol, in rule order, that holds only rules which can
+// match such a packet. A list is two parallel arrays: small heads with the ports,
+// interfaces and states, of which two share a cache line, and details (addresses,
+// lists with gaps) that are read only when the head matches.
+//
+// To add a match: a field in Rule and Key, its check in Rule.check, a bound in
+// head if it fits and an exact test in detail.matches, and the same in the naive
+// matcher of the property test. To add an action: a constant and, if it has
+// arguments, a field in Rule that the caller finds by the index.
+package policy

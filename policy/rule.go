@@ -1,0 +1,167 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Hook is a place in the packet's path where rules are asked (FF-6).
+type Hook uint8
+
+const (
+	HookIn  Hook = iota // before the route lookup
+	HookOut             // the egress port is known
+	hookCount
+)
+
+// Action is what a rule decides. The zero Action is Drop, so that forgetting
+// fails closed.
+type Action uint8
+
+const (
+	Drop Action = iota
+	Accept
+)
+
+// State is a packet's state in connection tracking. The zero State is Invalid,
+// so that forgetting fails closed.
+// Source: CT-2.
+type State uint8
+
+const (
+	Invalid State = iota
+	New
+	Established
+	Related
+	Untracked
+	stateCount
+)
+
+// StateSet is a set of States; the empty set in a Rule stands for any state.
+type StateSet uint8
+
+const anyState = StateSet(1<<stateCount - 1)
+
+// States returns the set of the states given.
+func States(states ...State) StateSet {
+	var s StateSet
+	for _, state := range states {
+		s |= 1 << state
+	}
+	return s
+}
+
+// Has tells whether the state is in the set.
+func (s StateSet) Has(state State) bool { return s>>state&1 != 0 }
+
+var (
+	hookNames   = [...]string{HookIn: "in", HookOut: "out"}
+	actionNames = [...]string{Drop: "drop", Accept: "accept"}
+	stateNames  = [...]string{
+		Invalid: "invalid", New: "new", Established: "established",
+		Related: "related", Untracked: "untracked",
+	}
+)
+
+func (h Hook) String() string   { return name(hookNames[:], int(h)) }
+func (a Action) String() string { return name(actionNames[:], int(a)) }
+func (s State) String() string  { return name(stateNames[:], int(s)) }
+
+func name(names []string, i int) string {
+	if i < len(names) {
+		return names[i]
+	}
+	return fmt.Sprintf("unknown(%d)", i)
+}
+
+// AnyProtocol in Rule.Protocol matches every L4 protocol.
+const AnyProtocol = -1
+
+// PortRange is a range of L4 ports in host order with both ends in it.
+type PortRange struct{ First, Last uint16 }
+
+// Rule is one line of the ordered list. A packet matches when it is in every
+// list that is given; an empty list stands for any.
+type Rule struct {
+	ID       uint32 // the operator's handle; 0 = none, else unique in the list
+	Hook     Hook
+	Action   Action
+	InPorts  []uint16 // interface indices
+	OutPorts []uint16 // interface indices; HookOut only
+
+	// Prefixes without host bits. All of them in one rule are of one family,
+	// and a rule that has some matches packets of that family only.
+	Src, Dst []netip.Prefix
+
+	Protocol int // 0..255 or AnyProtocol
+
+	// Ports, for TCP, UDP and SCTP only. A packet whose ports cannot be seen,
+	// such as a later fragment, does not match a rule that has some.
+	SrcPorts, DstPorts []PortRange
+
+	States  StateSet
+	Comment string
+}
+
+// Protocols with ports, by IANA number.
+const (
+	protoTCP  = 6
+	protoUDP  = 17
+	protoSCTP = 132
+)
+
+// ErrRule is in every error that Compile returns for a rule.
+var ErrRule = errors.New("bad rule")
+
+// check tells what is wrong with the rule. conf has found the same with file and
+// line before; this guards against a caller that did not ask it.
+func (r *Rule) check() error {
+	switch {
+	case r.Hook >= hookCount:
+		return fmt.Errorf("%w: hook %d", ErrRule, r.Hook)
+	case r.Action > Accept:
+		return fmt.Errorf("%w: action %d", ErrRule, r.Action)
+	case len(r.OutPorts) > 0 && r.Hook != HookOut:
+		return fmt.Errorf("%w: egress ports in hook %s", ErrRule, r.Hook)
+	case r.Protocol < AnyProtocol || r.Protocol > 255:
+		return fmt.Errorf("%w: protocol %d", ErrRule, r.Protocol)
+	case r.namesPorts() && r.Protocol != protoTCP && r.Protocol != protoUDP && r.Protocol != protoSCTP:
+		return fmt.Errorf("%w: ports of protocol %d", ErrRule, r.Protocol)
+	case r.States&^anyState != 0:
+		return fmt.Errorf("%w: states %#x", ErrRule, uint8(r.States))
+	}
+	for _, list := range [][]PortRange{r.SrcPorts, r.DstPorts} {
+		for _, p := range list {
+			if p.First > p.Last {
+				return fmt.Errorf("%w: port range %d-%d is reversed", ErrRule, p.First, p.Last)
+			}
+		}
+	}
+	_, err := r.family()
+	return err
+}
+
+// namesPorts tells whether the rule asks for L4 ports.
+func (r *Rule) namesPorts() bool { return len(r.SrcPorts)+len(r.DstPorts) > 0 }
+
+// family returns 4 or 6 for a rule with prefixes and 0 for one without.
+func (r *Rule) family() (uint8, error) {
+	family := uint8(0)
+	for _, list := range [][]netip.Prefix{r.Src, r.Dst} {
+		for _, p := range list {
+			if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() {
+				return 0, fmt.Errorf("%w: prefix %s", ErrRule, p)
+			}
+			f := uint8(6)
+			if p.Addr().Is4() {
+				f = 4
+			}
+			if family != 0 && f != family {
+				return 0, fmt.Errorf("%w: prefix %s: IPv4 and IPv6 in one rule", ErrRule, p)
+			}
+			family = f
+		}
+	}
+	return family, nil
+}

@@ -1,0 +1,96 @@
+package policy
+
+// Defaults decide for packets that no rule of a hook matches.
+type Defaults struct{ In, Out Action }
+
+// Key is what Match looks at. The caller keeps one and fills it per packet.
+type Key struct {
+	// Addresses in wire order. An IPv4 address is in the last four bytes and
+	// the others are zero.
+	Src, Dst [16]byte
+
+	SrcPort, DstPort uint16 // host order; read only if HasPorts
+	InPort, OutPort  uint16 // interface indices; OutPort is read in HookOut only
+	Family           uint8  // 4 or 6
+	Protocol         uint8  // after any IPv6 extension headers
+	HasPorts         bool   // false: the ports are not in this packet
+	State            State
+}
+
+// MaxGeneration is the largest generation: 24 bits, as many as a flow keeps.
+const MaxGeneration = 1<<24 - 1
+
+// NextGeneration returns the generation after g, which is never 0: a flow that
+// was never judged has 0 and so matches no ruleset.
+func NextGeneration(g uint32) uint32 {
+	if g >= MaxGeneration {
+		return 1
+	}
+	return g + 1
+}
+
+// Ruleset is a compiled rule list. It is never written after Compile.
+type Ruleset struct {
+	rules      []Rule
+	generation uint32
+	hooks      [hookCount]hookLists
+}
+
+// hookLists are the candidates of one hook.
+type hookLists struct {
+	fallback  Action
+	empty     bool
+	families  [2]familyLists // IPv4, IPv6
+	stateless bool           // no rule asks for a state
+}
+
+// familyLists has one candidate list per protocol that a rule names, and the
+// first, for all protocols that none names. classOf maps a protocol to its list.
+type familyLists struct {
+	classOf [256]uint8
+	classes []candidates
+}
+
+// Generation identifies the ruleset: 1..MaxGeneration.
+func (s *Ruleset) Generation() uint32 { return s.generation }
+
+// Len returns the number of rules, and so of hit counters a worker needs.
+func (s *Ruleset) Len() int { return len(s.rules) }
+
+// Rule returns a copy of the rule with this index; its lists are shared and not
+// to be written.
+func (s *Ruleset) Rule(index int) Rule { return s.rules[index] }
+
+// Default returns the action for packets that no rule of the hook matches.
+func (s *Ruleset) Default(hook Hook) Action { return s.hooks[hook].fallback }
+
+// Empty tells whether the hook accepts every packet without a rule, so that the
+// caller can skip it for the whole burst.
+// Source: FF-6.
+func (s *Ruleset) Empty(hook Hook) bool { return s.hooks[hook].empty }
+
+// Stateless tells whether no rule of the hook asks for a state, so that the
+// verdict of a flow's first packet holds for those after it.
+func (s *Ruleset) Stateless(hook Hook) bool { return s.hooks[hook].stateless }
+
+// Match returns what the ruleset decides for a packet at a hook, and the index of
+// the rule in the list given to Compile, or -1 when the default decided.
+//
+// It reads only, allocates nothing, and may be called by any worker. A Family
+// that is neither 4 nor 6 is dropped.
+func (s *Ruleset) Match(hook Hook, k *Key) (Action, int) {
+	h := &s.hooks[hook]
+	var f *familyLists
+	switch k.Family {
+	case 4:
+		f = &h.families[0]
+	case 6:
+		f = &h.families[1]
+	default:
+		return Drop, -1
+	}
+	if action, index := f.classes[f.classOf[k.Protocol]].match(k); index >= 0 {
+		return action, index
+	}
+	return h.fallback, -1
+}
