@@ -1,0 +1,77 @@
+#include "textflag.h"
+
+// func Prefetch(base unsafe.Pointer, stride uintptr, idx *uint32, n int)
+TEXT ·Prefetch(SB), NOSPLIT, $0-32
+	MOVQ base+0(FP), DI
+	MOVQ stride+8(FP), SI
+	MOVQ idx+16(FP), DX
+	MOVQ n+24(FP), CX
+	SUBQ $4, CX
+	JLT  tail
+
+quad: // four at a time: the multiplications overlap
+	MOVL 0(DX), R8
+	MOVL 4(DX), R9
+	MOVL 8(DX), R10
+	MOVL 12(DX), R11
+	IMULQ SI, R8
+	IMULQ SI, R9
+	IMULQ SI, R10
+	IMULQ SI, R11
+	PREFETCHT0 (DI)(R8*1)
+	PREFETCHT0 (DI)(R9*1)
+	PREFETCHT0 (DI)(R10*1)
+	PREFETCHT0 (DI)(R11*1)
+	ADDQ $16, DX
+	SUBQ $4, CX
+	JGE  quad
+
+tail:
+	ADDQ $4, CX
+	JLE  done
+
+one:
+	MOVL 0(DX), R8
+	IMULQ SI, R8
+	PREFETCHT0 (DI)(R8*1)
+	ADDQ $4, DX
+	DECQ CX
+	JGT  one
+
+done:
+	RET
+
+// func PrefetchPtrs(ptrs *unsafe.Pointer, n int, offset uintptr)
+TEXT ·PrefetchPtrs(SB), NOSPLIT, $0-24
+	MOVQ ptrs+0(FP), DX
+	MOVQ n+8(FP), CX
+	MOVQ offset+16(FP), SI
+	SUBQ $4, CX
+	JLT  tail
+
+quad:
+	MOVQ 0(DX), R8
+	MOVQ 8(DX), R9
+	MOVQ 16(DX), R10
+	MOVQ 24(DX), R11
+	PREFETCHT0 (R8)(SI*1)
+	PREFETCHT0 (R9)(SI*1)
+	PREFETCHT0 (R10)(SI*1)
+	PREFETCHT0 (R11)(SI*1)
+	ADDQ $32, DX
+	SUBQ $4, CX
+	JGE  quad
+
+tail:
+	ADDQ $4, CX
+	JLE  done
+
+one:
+	MOVQ 0(DX), R8
+	PREFETCHT0 (R8)(SI*1)
+	ADDQ $8, DX
+	DECQ CX
+	JGT  one
+
+done:
+	RET

@@ -1,0 +1,78 @@
+#include "textflag.h"
+
+// func Prefetch(base unsafe.Pointer, stride uintptr, idx *uint32, n int)
+TEXT ·Prefetch(SB), NOSPLIT, $0-32
+	MOVD base+0(FP), R0
+	MOVD stride+8(FP), R1
+	MOVD idx+16(FP), R2
+	MOVD n+24(FP), R3
+	SUBS $4, R3
+	BLT  tail
+
+quad: // four at a time: the multiplications overlap
+	MOVWU.P 4(R2), R4
+	MOVWU.P 4(R2), R5
+	MOVWU.P 4(R2), R6
+	MOVWU.P 4(R2), R7
+	MADD R4, R0, R1, R8 // R8 = R0 + R1*R4
+	MADD R5, R0, R1, R9
+	MADD R6, R0, R1, R10
+	MADD R7, R0, R1, R11
+	PRFM (R8), PLDL1KEEP
+	PRFM (R9), PLDL1KEEP
+	PRFM (R10), PLDL1KEEP
+	PRFM (R11), PLDL1KEEP
+	SUBS $4, R3
+	BGE  quad
+
+tail:
+	ADDS $4, R3
+	BLE  done
+
+one:
+	MOVWU.P 4(R2), R4
+	MADD R4, R0, R1, R8
+	PRFM (R8), PLDL1KEEP
+	SUBS $1, R3
+	BGT  one
+
+done:
+	RET
+
+// func PrefetchPtrs(ptrs *unsafe.Pointer, n int, offset uintptr)
+TEXT ·PrefetchPtrs(SB), NOSPLIT, $0-24
+	MOVD ptrs+0(FP), R2
+	MOVD n+8(FP), R3
+	MOVD offset+16(FP), R1
+	SUBS $4, R3
+	BLT  tail
+
+quad:
+	MOVD.P 8(R2), R4
+	MOVD.P 8(R2), R5
+	MOVD.P 8(R2), R6
+	MOVD.P 8(R2), R7
+	ADD  R1, R4
+	ADD  R1, R5
+	ADD  R1, R6
+	ADD  R1, R7
+	PRFM (R4), PLDL1KEEP
+	PRFM (R5), PLDL1KEEP
+	PRFM (R6), PLDL1KEEP
+	PRFM (R7), PLDL1KEEP
+	SUBS $4, R3
+	BGE  quad
+
+tail:
+	ADDS $4, R3
+	BLE  done
+
+one:
+	MOVD.P 8(R2), R4
+	ADD  R1, R4
+	PRFM (R4), PLDL1KEEP
+	SUBS $1, R3
+	BGT  one
+
+done:
+	RET

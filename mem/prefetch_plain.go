@@ -1,0 +1,12 @@
+//go:build !amd64 && !arm64
+
+package mem
+
+import "unsafe"
+
+// Prefetch does nothing on this architecture: a load in its place would wait for
+// the line, which is the very thing to avoid.
+func Prefetch(base unsafe.Pointer, stride uintptr, idx *uint32, n int) {}
+
+// PrefetchPtrs does nothing on this architecture.
+func PrefetchPtrs(ptrs *unsafe.Pointer, n int, offset uintptr) {}
