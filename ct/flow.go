@@ -1,0 +1,58 @@
+package ct
+
+// Flow is the hot part of a flow's entry: exactly one cache line, all that a
+// packet of an established flow reads and writes. 64 bytes.
+type Flow struct {
+	key
+	bytes    [2]uint64 // L3 bytes per direction
+	packets  [2]uint32 // low half; the high half is in the cold part
+	deadline uint32    // tick at which the flow expires
+	verdict  uint32    // cached policy verdicts, see verdict.go
+	ifaces   [4]uint16 // the interfaces they hold for
+	mark     uint32
+	policy   uint16 // timeout policy, 0 is the protocol's default
+	state    State
+	flags    uint8
+}
+
+// Flags of a flow.
+const (
+	inUse       = 1 << iota
+	origSwapped // the original direction's packets have KeySwapped set
+	seenReply
+)
+
+// Directions index counters and cached verdicts.
+const (
+	Original = 0
+	Reply    = 1
+)
+
+// cold is what only slow events touch: expiry links, start time, the counters'
+// high halves. 20 bytes.
+type cold struct {
+	prev, next  uint32 // expiry list, or next alone in the free list
+	start       uint32 // tick of confirmation
+	packetsHigh [2]uint16
+	slot        uint16 // of the expiry wheel
+	_           uint16
+}
+
+// addresses are an IPv6 flow's two ends in key order. 32 bytes.
+type addresses struct{ low, high [16]byte }
+
+// Ticks are the unit of deadlines: 2^20 ns, about a millisecond. 32 bits of them
+// last 52 days; comparisons are by signed difference, so a deadline may lie up
+// to 26 days ahead.
+const tickShift = 20
+
+// Tick returns the tick of a monotonic time in nanoseconds.
+func Tick(nowNs int64) uint32 { return uint32(nowNs >> tickShift) }
+
+// direction returns Original or Reply for a packet whose key is swapped or not.
+func (f *Flow) direction(keySwapped bool) int {
+	if keySwapped != (f.flags&origSwapped != 0) {
+		return Reply
+	}
+	return Original
+}

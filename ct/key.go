@@ -1,0 +1,123 @@
+package ct
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+
+	"ffwd/packet"
+)
+
+// Secret keys the hash of every table in this process, so that nobody outside
+// can choose tuples that collide. Source: CT-8.
+type Secret [6]uint64
+
+// NewSecret draws a secret from the system's random source.
+func NewSecret() Secret {
+	var raw [48]byte
+	rand.Read(raw[:]) // never fails, by its documentation
+	var s Secret
+	for i := range s {
+		s[i] = binary.LittleEndian.Uint64(raw[8*i:])
+	}
+	return s
+}
+
+// A Key is a flow's tuple in canonical form, the same for both directions: of
+// the two ends (address, port), the numerically lower one comes first.
+//
+//	IPv4  k0: low address 32 | high address 32
+//	IPv6  k0: keyed digest of the low and high address; the addresses themselves
+//	      are compared from a side table
+//	both  k1: low port 16 | high port 16 | zone 16 | protocol 8 | family 8
+//
+// An ICMP echo has its identifier in both ports.
+type key struct{ k0, k1 uint64 }
+
+const (
+	family4 = 4
+	family6 = 6
+)
+
+func (k key) family() uint8   { return uint8(k.k1) }
+func (k key) proto() uint8    { return uint8(k.k1 >> 8) }
+func (k key) zone() uint16    { return uint16(k.k1 >> 16) }
+func (k key) lowPort() uint16 { return uint16(k.k1 >> 48) }
+func (k key) hiPort() uint16  { return uint16(k.k1 >> 32) }
+
+// mum multiplies to 128 bits and folds.
+func mum(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}
+
+// hash mixes a key with the secret. Two folded multiplications; an attacker who
+// does not know the secret can neither predict nor align any of the factors.
+func (s *Secret) hash(k0, k1 uint64) uint64 {
+	return mum(mum(k0^s[0], k1^s[1])^s[2], s[3]|1)
+}
+
+// Tuple sets the packet's flow key and hash. The packet must have ports.
+//
+// zone is the conntrack zone of the ingress interface. Any worker may call it.
+func (s *Secret) Tuple(p *packet.Packet, zone uint16) {
+	if p.Is(packet.IsIPv6) {
+		s.tuple6(p, zone)
+		return
+	}
+	h := p.IPv4()
+	src := uint64(h.Src())<<16 | uint64(p.SrcPort)
+	dst := uint64(h.Dst())<<16 | uint64(p.DstPort)
+	low, high := min(src, dst), max(src, dst)
+	if src > dst {
+		p.Flags |= packet.KeySwapped
+	}
+	p.Key0 = low>>16<<32 | high>>16
+	p.Key1 = low<<48 | high&0xffff<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family4
+	p.Hash = s.hash(p.Key0, p.Key1)
+}
+
+func (s *Secret) tuple6(p *packet.Packet, zone uint16) {
+	low, high := p.IPv6().Src(), p.IPv6().Dst()
+	lowPort, highPort := p.SrcPort, p.DstPort
+	if after(low, lowPort, high, highPort) {
+		p.Flags |= packet.KeySwapped
+		low, high, lowPort, highPort = high, low, highPort, lowPort
+	}
+	p.Key0 = s.digest(low, high)
+	p.Key1 = uint64(lowPort)<<48 | uint64(highPort)<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family6
+	p.Hash = s.hash(p.Key0, p.Key1)
+}
+
+// after reports whether end (a, ap) sorts behind end (b, bp).
+func after(a *[16]byte, ap uint16, b *[16]byte, bp uint16) bool {
+	a0, b0 := binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(b[:])
+	if a0 != b0 {
+		return a0 > b0
+	}
+	a1, b1 := binary.BigEndian.Uint64(a[8:]), binary.BigEndian.Uint64(b[8:])
+	if a1 != b1 {
+		return a1 > b1
+	}
+	return ap > bp
+}
+
+// digest is a keyed 64-bit digest of an ordered pair of IPv6 addresses.
+func (s *Secret) digest(low, high *[16]byte) uint64 {
+	le := binary.LittleEndian
+	return mum(le.Uint64(low[:])^s[0], le.Uint64(low[8:])^s[4]) ^
+		bits.RotateLeft64(mum(le.Uint64(high[:])^s[1], le.Uint64(high[8:])^s[5]), 32)
+}
+
+// Owner returns which of n workers owns flows with this hash. The bits it takes
+// are neither those of the bucket nor those of the tag.
+func Owner(hash uint64, n int) int {
+	return int(uint64(uint32(hash>>24)) * uint64(n) >> 32)
+}
+
+// Tuple is one direction of a flow, for listings.
+type Tuple struct {
+	Src, Dst         netip.Addr
+	SrcPort, DstPort uint16
+}

@@ -1,0 +1,191 @@
+package ct
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"ffwd/mem"
+	"ffwd/packet"
+)
+
+// Lookup joins every packet of the burst that has a key to its flow.
+//
+// It sets Flow, State and ReplyDir, refreshes the flow's deadline and counters
+// and advances its tracker. Where there is no flow, State says whether the
+// packet may start one: new or invalid. A packet without a key is untracked.
+//
+// It works in passes over the burst, so that the cache misses of its packets
+// overlap: all buckets are prefetched, then all tags matched and the candidate
+// flows prefetched, then all flows compared.
+// Source: CT-1, CT-2. Cost: docs/decisions/0002-flow-table.md.
+func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
+	pkts := b.Live()
+	n := len(pkts)
+	if n == 0 {
+		return
+	}
+	for i := range pkts {
+		t.home_[i] = t.home(pkts[i].Hash)
+	}
+	mem.Prefetch(t.bucketBase, unsafe.Sizeof(bucket{}), &t.home_[0], n)
+	for i := range pkts {
+		t.cand[i] = t.candidate(t.home_[i], pkts[i].Hash)
+	}
+	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &t.cand[0], n)
+	now := Tick(b.NowNs)
+	for i := range pkts {
+		p := &pkts[i]
+		if p.Verdict != packet.Continue {
+			continue
+		}
+		if p.Key1 == 0 {
+			p.State = packet.CtUntracked
+			continue
+		}
+		flow := t.cand[i]
+		if f := t.flow(flow); f.k0 != p.Key0 || f.k1 != p.Key1 || t.isIPv6(flow) {
+			if flow = t.find(p); flow == 0 {
+				t.miss(p)
+				continue
+			}
+		}
+		t.join(p, flow, now, timeouts)
+	}
+}
+
+// candidate returns the first flow in the home bucket with the hash's tag, or 0.
+func (t *Table) candidate(home uint32, hash uint64) uint32 {
+	b := t.bucket(home)
+	m := b.match(tagOf(hash))
+	if m == 0 {
+		return 0
+	}
+	return b.flow[bits.TrailingZeros32(m)]
+}
+
+// find returns the flow with the packet's key, or 0.
+func (t *Table) find(p *packet.Packet) uint32 {
+	tag := tagOf(p.Hash)
+	for i := t.home(p.Hash); ; i = t.next(i) {
+		b := t.bucket(i)
+		for m := b.match(tag); m != 0; m &= m - 1 {
+			flow := b.flow[bits.TrailingZeros32(m)]
+			if f := t.flow(flow); f.k0 == p.Key0 && f.k1 == p.Key1 && (!t.isIPv6(flow) || t.sameEnds(p, flow)) {
+				return flow
+			}
+		}
+		if b.passing == 0 {
+			return 0
+		}
+	}
+}
+
+// sameEnds compares the addresses of an IPv6 packet with those of a flow.
+func (t *Table) sameEnds(p *packet.Packet, flow uint32) bool {
+	a := &t.addresses[flow-t.first6]
+	low, high := ends(p)
+	return *low == a.low && *high == a.high
+}
+
+// ends returns an IPv6 packet's addresses in key order.
+func ends(p *packet.Packet) (low, high *[16]byte) {
+	h := p.IPv6()
+	if p.Is(packet.KeySwapped) {
+		return h.Dst(), h.Src()
+	}
+	return h.Src(), h.Dst()
+}
+
+// join makes the packet one of the flow's.
+func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
+	f := t.flow(flow)
+	dir := f.direction(p.Is(packet.KeySwapped))
+	p.Flow = flow
+	f.bytes[dir] += uint64(p.L3Len())
+	f.packets[dir]++
+	if f.packets[dir] == 0 { // once in 4 billion packets
+		t.cold[flow].packetsHigh[dir]++
+	}
+	p.State = packet.CtEstablished
+	if dir == Reply {
+		p.Flags |= packet.ReplyDir
+		if f.flags&seenReply == 0 {
+			f.flags |= seenReply
+			f.forget()
+		}
+	} else if f.flags&seenReply == 0 {
+		p.State = packet.CtNew
+	}
+	if f.state != UDPReplied {
+		f.advance(p, dir)
+	}
+	deadline := now + timeouts[f.state&stateMask]
+	if int32(deadline-f.deadline) < 0 {
+		f.deadline = deadline
+		t.unschedule(flow)
+		t.schedule(flow)
+		return
+	}
+	f.deadline = deadline
+}
+
+// miss classifies a packet without a flow.
+func (t *Table) miss(p *packet.Packet) {
+	if admits(p) {
+		p.State = packet.CtNew
+		return
+	}
+	p.State = packet.CtInvalid
+	t.Invalid++
+}
+
+// Confirm enters the flow of a new packet that leaves the switch.
+//
+// When another packet of the same flow was confirmed since Lookup, in this burst
+// or an earlier one, the packet joins that flow. It returns false when the table
+// is full. Owner worker only. Source: CT-2, CT-6, CT-7.
+func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool {
+	now := Tick(nowNs)
+	if flow := t.find(p); flow != 0 {
+		t.Joined++
+		t.join(p, flow, now, timeouts)
+		return true
+	}
+	list := &t.free[0]
+	if p.Is(packet.IsIPv6) {
+		list = &t.free[1]
+	}
+	i := list.take(t.cold)
+	if i == 0 {
+		t.Full++
+		return false
+	}
+	t.Created++
+	if p.Is(packet.IsIPv6) {
+		t.Flows6++
+		low, high := ends(p)
+		t.addresses[i-t.first6] = addresses{*low, *high}
+	} else {
+		t.Flows4++
+	}
+	state := initialState(p)
+	f := t.flow(i)
+	*f = Flow{
+		key:      key{p.Key0, p.Key1},
+		bytes:    [2]uint64{uint64(p.L3Len())},
+		packets:  [2]uint32{1},
+		deadline: now + timeouts[state],
+		state:    state,
+		flags:    inUse,
+		mark:     p.Mark,
+	}
+	if p.Is(packet.KeySwapped) {
+		f.flags |= origSwapped
+	}
+	t.cold[i].start = now
+	t.cold[i].packetsHigh = [2]uint16{}
+	t.enter(p.Hash, i)
+	t.schedule(i)
+	p.Flow = i
+	return true
+}

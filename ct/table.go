@@ -1,0 +1,162 @@
+package ct
+
+import (
+	"fmt"
+	"unsafe"
+
+	"ffwd/mem"
+	"ffwd/packet"
+)
+
+// Options size a Table.
+type Options struct {
+	MaxFlows     int // IPv4 flows
+	MaxFlowsIPv6 int
+	Secret       Secret
+	Huge         mem.Huge
+	StartNs      int64 // the worker's clock now: expiry counts from here
+}
+
+// Bounds of a table's size: 32-bit indices, with room to spare.
+const (
+	MinFlows = 64
+	MaxFlows = 100_000_000
+)
+
+// fill is how many flows there are per bucket of 12 slots when the table is
+// full: 64/7 = 9.1 bytes of index per flow, and one flow in 30 lives outside its
+// home bucket.
+const fill = 7
+
+// Table holds one worker's flows. Only that worker may call its methods.
+type Table struct {
+	Stats
+
+	secret     Secret
+	numBuckets uint32
+	bucketBase unsafe.Pointer
+	flowBase   unsafe.Pointer
+	first6     uint32 // index of the first IPv6 flow; IPv4 flows lie below
+
+	flows     []Flow
+	cold      []cold
+	addresses []addresses // of IPv6 flows, from first6 on
+	free      [2]freeList // IPv4, IPv6
+	wheel     wheel
+
+	home_ [packet.MaxBurst]uint32 // scratch of Lookup: home buckets,
+	cand  [packet.MaxBurst]uint32 // then candidate flows
+
+	region *mem.Region
+}
+
+// Stats are a table's counters, written by its worker.
+type Stats struct {
+	Flows4, Flows6 uint64 // flows in the table now
+	Created        uint64 // flows confirmed
+	Expired        uint64
+	Joined         uint64 // packets found, at confirmation, that their flow was there already (CT-6)
+	Full           uint64 // new flows refused because the table was full (CT-7)
+	Invalid        uint64 // packets that fit no flow and may not start one
+}
+
+// freeList is a stack of released entries over a range never used so far.
+type freeList struct {
+	released   uint32 // linked through cold.next
+	fresh, end uint32
+}
+
+// New maps a table. All memory it will ever use is reserved here.
+func New(o Options) (*Table, error) {
+	if o.MaxFlows < MinFlows || o.MaxFlows > MaxFlows || o.MaxFlowsIPv6 < 0 || o.MaxFlowsIPv6 > MaxFlows {
+		return nil, fmt.Errorf("ct: table of %d IPv4 and %d IPv6 flows: each must be at most %d, IPv4 at least %d",
+			o.MaxFlows, o.MaxFlowsIPv6, MaxFlows, MinFlows)
+	}
+	entries := 1 + o.MaxFlows + o.MaxFlowsIPv6 // index 0 is no flow
+	numBuckets := (o.MaxFlows+o.MaxFlowsIPv6)/fill + 1
+	layout := newLayout(entries, numBuckets, o.MaxFlowsIPv6)
+	region, err := mem.Map(layout.total, o.Huge)
+	if err != nil {
+		return nil, fmt.Errorf("ct: table of %d flows (%d MiB): %w", entries-1, layout.total>>20, err)
+	}
+	at := func(off int) unsafe.Pointer { return unsafe.Add(region.Base(), off) }
+	t := &Table{
+		secret:     o.Secret,
+		numBuckets: uint32(numBuckets),
+		bucketBase: at(layout.buckets),
+		flowBase:   at(layout.flows),
+		first6:     uint32(1 + o.MaxFlows),
+		flows:      unsafe.Slice((*Flow)(at(layout.flows)), entries),
+		cold:       unsafe.Slice((*cold)(at(layout.cold)), entries),
+		addresses:  unsafe.Slice((*addresses)(at(layout.addresses)), o.MaxFlowsIPv6),
+		region:     region,
+	}
+	t.free[0] = freeList{fresh: 1, end: t.first6}
+	t.free[1] = freeList{fresh: t.first6, end: uint32(entries)}
+	t.wheel.cursor = Tick(o.StartNs) >> slotTicks
+	return t, nil
+}
+
+// layout gives the byte offsets of the table's arrays in its region.
+type layout struct{ buckets, flows, cold, addresses, total int }
+
+func newLayout(entries, numBuckets, flows6 int) (l layout) {
+	const line = 64
+	place := func(bytes uintptr, n int) int {
+		off := l.total
+		l.total += (int(bytes)*n + line - 1) / line * line
+		return off
+	}
+	l.buckets = place(unsafe.Sizeof(bucket{}), numBuckets)
+	l.flows = place(unsafe.Sizeof(Flow{}), entries)
+	l.cold = place(unsafe.Sizeof(cold{}), entries)
+	l.addresses = place(unsafe.Sizeof(addresses{}), max(1, flows6))
+	return l
+}
+
+// Close unmaps the table. No worker may use it any more.
+func (t *Table) Close() error { return t.region.Close() }
+
+// Bytes returns the memory the table takes.
+func (t *Table) Bytes() int { return len(t.region.Bytes()) }
+
+// Flow returns the entry at an index that Lookup or Confirm gave, valid until
+// the end of the poll.
+func (t *Table) Flow(i uint32) *Flow { return t.flow(i) }
+
+func (t *Table) flow(i uint32) *Flow {
+	return (*Flow)(unsafe.Add(t.flowBase, uintptr(i)*unsafe.Sizeof(Flow{})))
+}
+
+// isIPv6 reports whether an index belongs to an IPv6 flow.
+func (t *Table) isIPv6(i uint32) bool { return i >= t.first6 }
+
+// take returns a free entry, or 0 when there is none.
+func (l *freeList) take(cold []cold) uint32 {
+	if i := l.released; i != 0 {
+		l.released = cold[i].next
+		return i
+	}
+	if l.fresh == l.end {
+		return 0
+	}
+	l.fresh++
+	return l.fresh - 1
+}
+
+// Delete removes a flow at once.
+func (t *Table) Delete(i uint32) {
+	f := t.flow(i)
+	t.unschedule(i)
+	t.remove(t.secret.hash(f.k0, f.k1), i)
+	*f = Flow{}
+	list := &t.free[0]
+	if t.isIPv6(i) {
+		list = &t.free[1]
+		t.Flows6--
+	} else {
+		t.Flows4--
+	}
+	t.cold[i].next = list.released
+	list.released = i
+}
