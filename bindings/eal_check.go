@@ -1,0 +1,86 @@
+package bindings
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// check finds the faults that DPDK would exit over, report in ten lines or not at all.
+func (o EALOptions) check() error {
+	for _, core := range o.MainCores {
+		if !CoreOnline(core) {
+			return fmt.Errorf("core %d does not exist or is offline: choose among /sys/devices/system/cpu/online (%s)",
+				core, sysfsLine("/sys/devices/system/cpu/online"))
+		}
+	}
+	if o.MemoryMB < 0 {
+		return fmt.Errorf("memory of %d MB is negative", o.MemoryMB)
+	}
+	for _, word := range o.Extra {
+		// These print something and exit(0), or take the memory mode out of our hands.
+		if slices.Contains([]string{"-h", "--help", "--no-huge", "--in-memory", "--huge-dir"}, word) {
+			return fmt.Errorf("extra EAL argument %q is not for you to set", word)
+		}
+	}
+	if !o.HugePages {
+		return nil
+	}
+	freeMB := FreeHugePagesMB()
+	need := max(o.MemoryMB, 1)
+	if freeMB < need {
+		return fmt.Errorf("%d MB of huge pages needed, %d MB free: reserve more with 'echo %d > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages' or run without huge pages",
+			need, freeMB, max(512, need))
+	}
+	return nil
+}
+
+// FreeHugePagesMB returns how many MiB of huge pages of all sizes and sockets are
+// free. Another process may take them at any time.
+func FreeHugePagesMB() int {
+	dirs, _ := filepath.Glob("/sys/kernel/mm/hugepages/hugepages-*kB")
+	var kb int
+	for _, dir := range dirs {
+		size, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(dir), "hugepages-"), "kB"))
+		if err != nil {
+			continue
+		}
+		free, err := strconv.Atoi(sysfsLine(filepath.Join(dir, "free_hugepages")))
+		if err != nil {
+			continue
+		}
+		kb += size * free
+	}
+	return kb >> 10
+}
+
+// explain adds a remedy to what DPDK said about a failed start.
+func (o EALOptions) explain(cause string) string {
+	if cause == "" {
+		cause = "DPDK gives no reason"
+	}
+	remedies := []struct{ symptom, remedy string }{
+		{"unrecognized option", "see 'dpdk-testpmd --help' for the EAL's arguments"},
+		{"hugepage", fmt.Sprintf("%d MB of huge pages are free; reserve more or run without huge pages", FreeHugePagesMB())},
+		{"Permission denied", "run as root or with CAP_SYS_ADMIN, CAP_IPC_LOCK and CAP_NET_ADMIN"},
+		{"physical addresses", "run as root, or add --iova-mode=va"},
+		{"plugin", "see that the DPDK drivers of this release are installed"},
+		{"probe devices", "see 'dpdk-devbind.py --status'"},
+	}
+	for _, r := range remedies {
+		if strings.Contains(cause, r.symptom) {
+			return cause + ": " + r.remedy
+		}
+	}
+	return cause
+}
+
+// sysfsLine returns the first line of a small kernel file, or "" if it is not there.
+func sysfsLine(path string) string {
+	text, _ := os.ReadFile(path)
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimSpace(line)
+}

@@ -1,0 +1,117 @@
+package bindings
+
+/*
+#include <rte_log.h>
+#include "shim_log.h"
+*/
+import "C"
+
+import (
+	"runtime"
+	"strings"
+	"sync"
+	"unsafe"
+)
+
+// LogLevel is DPDK's: the smaller, the worse.
+type LogLevel uint32
+
+// DPDK's levels that the switch tells apart.
+const (
+	LogErr     LogLevel = C.RTE_LOG_ERR
+	LogWarning LogLevel = C.RTE_LOG_WARNING
+	LogNotice  LogLevel = C.RTE_LOG_NOTICE
+	LogInfo    LogLevel = C.RTE_LOG_INFO
+)
+
+// LogLine is one line that DPDK logged, without its line break.
+type LogLine struct {
+	Level LogLevel
+	Text  string
+}
+
+// LogSeq returns the sequence number that DPDK's next log line will have.
+func LogSeq() uint64 { return uint64(C.ffwd_log_seq()) }
+
+// LogSince returns the lines logged from sequence number seq on and the number to
+// pass next time. Only the last 256 lines are kept; older ones are left out.
+func LogSince(seq uint64) ([]LogLine, uint64) {
+	end := LogSeq()
+	if end-seq > C.FFWD_LOG_LINES {
+		seq = end - C.FFWD_LOG_LINES
+	}
+	var lines []LogLine
+	for ; seq < end; seq++ {
+		var text [C.FFWD_LOG_WIDTH]byte
+		var level C.uint32_t
+		n := C.ffwd_log_line(C.uint64_t(seq), (*C.char)(unsafe.Pointer(&text[0])), &level)
+		if n >= 0 {
+			lines = append(lines, LogLine{LogLevel(level), string(text[:n])})
+		}
+	}
+	return lines, end
+}
+
+// stdio guards the one process-wide pair of C streams.
+var stdio sync.Mutex
+
+// control runs one DPDK call of the control side and makes its result, 0 or more for
+// success, a negative errno for failure or -1 for "see rte_errno", an error. C's
+// stdout and stderr are turned to the log ring meanwhile, and the first error in it
+// is the reason given: DPDK logs the root first and its consequences after it.
+func control(op, object string, call func() C.int) error {
+	stdio.Lock()
+	defer stdio.Unlock()
+	runtime.LockOSThread() // rte_errno is per thread
+	defer runtime.UnlockOSThread()
+
+	start := LogSeq()
+	C.ffwd_stdio_capture()
+	ret := call()
+	errno := Errno(-ret)
+	if last := lastErrno(); ret == -1 && last != 0 {
+		errno = last
+	}
+	C.ffwd_stdio_release()
+	if ret >= 0 {
+		return nil
+	}
+	failed := &Error{Op: op, Object: object, Errno: errno}
+	lines, _ := LogSince(start)
+	for _, line := range lines {
+		if line.Level <= LogErr {
+			failed.Reason = tidy(line.Text)
+			break
+		}
+	}
+	return failed
+}
+
+// tidy strips the "EAL: ", "PMD: ", "FATAL: ", "function(): " that DPDK puts in front and
+// the full stop and line noise behind.
+func tidy(line string) string {
+	line = strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, line)
+	for {
+		head, rest, ok := strings.Cut(line, ": ")
+		if !ok || rest == "" || !(isLogType(head) || strings.HasSuffix(head, "()")) {
+			break
+		}
+		line = rest
+	}
+	return strings.TrimRight(strings.TrimSpace(line), ".! ")
+}
+
+// isLogType tells "EAL", "PMD" and "FATAL" from the first word of a sentence.
+func isLogType(word string) bool {
+	for _, r := range word {
+		if (r < 'A' || r > 'Z') && r != '_' {
+			return false
+		}
+	}
+	return word != ""
+}

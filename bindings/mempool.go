@@ -1,0 +1,85 @@
+package bindings
+
+/*
+#include <stdlib.h>
+#include <errno.h>
+#include <rte_errno.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+static inline int ffwd_pool_create(struct rte_mempool **pool, const char *name, unsigned n,
+		unsigned cache, uint16_t data_room, int socket) {
+	*pool = rte_pktmbuf_pool_create(name, n, cache, 0, data_room, socket);
+	return *pool == NULL ? -rte_errno : 0;
+}
+static inline unsigned ffwd_pool_size(const struct rte_mempool *pool) { return pool->size; }
+static inline unsigned ffwd_mbuf_bytes(uint16_t data_room) {
+	return rte_mempool_calc_obj_size(sizeof(struct rte_mbuf) + data_room, 0, NULL);
+}
+*/
+import "C"
+
+import (
+	"math"
+	"strconv"
+	"unsafe"
+)
+
+// Headroom is the bytes in front of a received frame in its buffer.
+const Headroom = C.RTE_PKTMBUF_HEADROOM
+
+// MaxPoolCache is the largest per-thread cache of a mempool, in mbufs.
+const MaxPoolCache = C.RTE_MEMPOOL_CACHE_MAX_SIZE
+
+// Mempool is a pool of packet mbufs on one NUMA socket.
+type Mempool struct {
+	c    *C.struct_rte_mempool
+	name string
+}
+
+// NewMempool makes a pool of n mbufs, each with dataRoomBytes of buffer, headroom
+// included. n is best 2^k-1. cacheSize mbufs at most wait in each registered thread's
+// own cache; it must not exceed MaxPoolCache or n/1.5. socket may be AnySocket.
+func NewMempool(name string, n, cacheSize, dataRoomBytes, socket int) (*Mempool, error) {
+	// DPDK takes unsigned numbers: refuse what would wrap around.
+	if n <= 0 || n > math.MaxInt32 || cacheSize < 0 || dataRoomBytes < Headroom || dataRoomBytes > math.MaxUint16 {
+		return nil, &Error{Op: "create mempool", Object: name, Errno: Errno(C.EINVAL),
+			Reason: "mbuf count must be positive, cache not negative, and data room " +
+				strconv.Itoa(Headroom) + " to 65535 bytes"}
+	}
+	cName := C.CString(name)
+	defer C.free(unsafe.Pointer(cName))
+	var pool *C.struct_rte_mempool
+	err := control("create mempool", name, func() C.int {
+		return C.ffwd_pool_create(&pool, cName, C.uint(n), C.uint(cacheSize), C.uint16_t(dataRoomBytes), C.int(socket))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Mempool{c: pool, name: name}, nil
+}
+
+// MbufBytes returns the memory that one mbuf of a pool with this data room takes.
+func MbufBytes(dataRoomBytes int) int { return int(C.ffwd_mbuf_bytes(C.uint16_t(dataRoomBytes))) }
+
+// Name returns the pool's name.
+func (p *Mempool) Name() string { return p.name }
+
+// Size returns how many mbufs the pool was made with.
+func (p *Mempool) Size() int { return int(C.ffwd_pool_size(p.c)) }
+
+// Available returns how many mbufs nobody holds, those in threads' caches included.
+// While workers run it is an estimate.
+func (p *Mempool) Available() int { return int(C.rte_mempool_avail_count(p.c)) }
+
+// InUse returns how many mbufs somebody holds. While workers run it is an estimate.
+func (p *Mempool) InUse() int { return int(C.rte_mempool_in_use_count(p.c)) }
+
+// DataRoomBytes returns the buffer of one mbuf, headroom included.
+func (p *Mempool) DataRoomBytes() int { return int(C.rte_pktmbuf_data_room_size(p.c)) }
+
+// Free gives the pool's memory back. No mbuf of it may be in use.
+func (p *Mempool) Free() {
+	C.rte_mempool_free(p.c)
+	p.c = nil
+}

@@ -1,0 +1,110 @@
+/* The hot calls: ethdev's and mbuf's static inline functions, one call per burst. */
+#ifndef FFWD_SHIM_BURST_H
+#define FFWD_SHIM_BURST_H
+
+#include <stdint.h>
+
+#include <rte_branch_prediction.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_spinlock.h>
+
+/* A receive queue as its worker holds it. The counters have that one writer. */
+struct ffwd_rxq {
+	uint16_t port;
+	uint16_t queue;
+	uint64_t linearized; /* chained frames gathered into one segment */
+	uint64_t oversized;  /* chained frames freed: they do not fit one segment */
+} __rte_cache_aligned;
+
+/* A transmit queue as one worker holds it; several may share one device queue. */
+struct ffwd_txq {
+	uint16_t port;
+	uint16_t queue;
+	rte_spinlock_t *lock; /* NULL: the device queue is this worker's alone */
+} __rte_cache_aligned;
+
+/* A relaxed store is enough: a reader wants a value that was once true, not an order. */
+static inline void
+ffwd_count(uint64_t *counter)
+{
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
+/* Gather chained frames, free those that do not fit, close the gaps. */
+static __rte_noinline uint16_t
+ffwd_rx_flatten(struct ffwd_rxq *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		if (m->nb_segs > 1) {
+			if (rte_pktmbuf_linearize(m) != 0) {
+				ffwd_count(&q->oversized);
+				rte_pktmbuf_free(m);
+				continue;
+			}
+			ffwd_count(&q->linearized);
+		}
+		pkts[kept++] = m;
+	}
+	return kept;
+}
+
+static inline uint16_t
+ffwd_rx_burst(struct ffwd_rxq *q, void *array, uint16_t n)
+{
+	struct rte_mbuf **pkts = array;
+	uint16_t got = rte_eth_rx_burst(q->port, q->queue, pkts, n);
+	uint16_t chained = 0;
+
+	/* The driver has just written these cache lines. */
+	for (uint16_t i = 0; i < got; i++)
+		chained |= pkts[i]->nb_segs ^ 1;
+	if (unlikely(chained != 0))
+		got = ffwd_rx_flatten(q, pkts, got);
+	return got;
+}
+
+/* A driver that takes a part of a burst often takes more at once: ask a few times. */
+#define FFWD_TX_TRIES 8
+
+static inline uint16_t
+ffwd_tx_burst(struct ffwd_txq *q, void *array, uint16_t n)
+{
+	struct rte_mbuf **pkts = array;
+	uint16_t sent;
+
+	if (unlikely(q->lock != NULL))
+		rte_spinlock_lock(q->lock);
+	sent = rte_eth_tx_burst(q->port, q->queue, pkts, n);
+	for (int tries = 1; unlikely(sent < n) && tries < FFWD_TX_TRIES; tries++) {
+		uint16_t more = rte_eth_tx_burst(q->port, q->queue, pkts + sent, n - sent);
+		if (more == 0)
+			break;
+		sent += more;
+	}
+	if (unlikely(q->lock != NULL))
+		rte_spinlock_unlock(q->lock);
+	return sent;
+}
+
+static inline int
+ffwd_alloc_bulk(struct rte_mempool *pool, void *array, unsigned n)
+{
+	return rte_pktmbuf_alloc_bulk(pool, array, n);
+}
+
+static inline void
+ffwd_free_bulk(void *array, unsigned n)
+{
+	rte_pktmbuf_free_bulk(array, n);
+}
+
+static inline void
+ffwd_nothing(void)
+{
+}
+
+#endif
