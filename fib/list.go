@@ -1,0 +1,166 @@
+package fib
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// Origin tells why a prefix is in the table.
+type Origin string
+
+const (
+	OriginLocal     Origin = "local"     // an interface's address or its subnet's broadcast
+	OriginConnected Origin = "connected" // an interface's subnet
+	OriginRoute     Origin = "route"     // Add
+	OriginNeighbour Origin = "neighbour" // SetNeighbour
+)
+
+// RouteInfo is one line of `ffwd show routes`.
+type RouteInfo struct {
+	Prefix  netip.Prefix
+	Origin  Origin
+	Kind    Kind // Forward for any unicast route with gateways, resolved or not
+	NextHop NextHopID
+	Hops    []HopInfo
+	Shadows bool // a configured route of the same prefix waits behind this one
+}
+
+// HopInfo is one way of a route, as packets find it now.
+type HopInfo struct {
+	Via     netip.Addr // invalid: no gateway
+	Iface   uint16
+	Weight  int
+	State   Kind // Forward, Glean (not resolved), Unreachable (link down), Local, Broadcast
+	MAC     MAC  // State Forward
+	Buckets int  // flows it has now, in 1/256; 0 for a route with one hop
+}
+
+// Routes calls yield for every prefix, IPv4 before IPv6, in order of address and
+// length, until it returns false. The control side waits meanwhile; yield must
+// not call the table.
+func (t *Table) Routes(yield func(RouteInfo) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for p, l := range t.rib.AllSorted() {
+		if !yield(t.info(p, l)) {
+			return
+		}
+	}
+}
+
+// Route tells what the longest match for an address is, as `ffwd show route`.
+func (t *Table) Route(addr netip.Addr) (RouteInfo, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p, l, ok := t.rib.LookupPrefixLPM(hostPrefix(addr))
+	if !ok {
+		return RouteInfo{}, false
+	}
+	return t.info(p, l), true
+}
+
+func (t *Table) info(p netip.Prefix, l layers) RouteInfo {
+	id := l.best()
+	r := RouteInfo{Prefix: p, NextHop: id, Shadows: l.own != 0 && l.route != 0}
+	switch {
+	case l.own != 0:
+		r.Origin = OriginLocal
+		if slices.ContainsFunc(t.claims[p], func(c claim) bool { return c.hop == id && c.rank <= rankConnected }) {
+			r.Origin = OriginConnected
+		}
+	case l.route != 0:
+		r.Origin = OriginRoute
+	default:
+		r.Origin = OriginNeighbour
+	}
+	if id.fixed() {
+		r.Kind = t.adjacencies[id].Kind
+		return r
+	}
+	h := t.byID[id]
+	r.Kind = h.key.kind
+	if h.group == nil {
+		r.Hops = []HopInfo{t.hopInfo(h, 1)}
+		return r
+	}
+	for i, m := range h.group.members {
+		hop := t.hopInfo(m.hop, m.weight)
+		for _, now := range h.group.now {
+			if int(now) == i {
+				hop.Buckets++
+			}
+		}
+		r.Hops = append(r.Hops, hop)
+	}
+	return r
+}
+
+func (t *Table) hopInfo(h *nextHop, weight int) HopInfo {
+	a := t.Resolve(h.id)
+	info := HopInfo{Via: h.key.gw, Iface: h.key.iface, Weight: weight, State: a.Kind}
+	if a.Kind == Forward {
+		info.MAC = MAC(a.L2[:6])
+	}
+	return info
+}
+
+// NeighbourInfo is one line of `ffwd show neighbours`.
+type NeighbourInfo struct {
+	Iface uint16
+	Addr  netip.Addr
+	MAC   MAC
+}
+
+// Neighbours lists the neighbours by interface and address.
+func (t *Table) Neighbours() []NeighbourInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []NeighbourInfo
+	for index, i := range t.ifaces {
+		for addr, mac := range i.neighbours {
+			out = append(out, NeighbourInfo{index, addr, mac})
+		}
+	}
+	slices.SortFunc(out, func(a, b NeighbourInfo) int {
+		return cmp.Or(cmp.Compare(a.Iface, b.Iface), a.Addr.Compare(b.Addr))
+	})
+	return out
+}
+
+// Stats counts what a Table holds. Groups, NextHops and Adjacencies include what
+// was retired and waits for the epoch.
+type Stats struct {
+	Prefixes4, Prefixes6 int
+	Groups4, Groups6     int
+	NextHops             int
+	Adjacencies          int
+	ECMPGroups           int
+	Neighbours           int
+	MappedBytes          int64 // address space; pages that were never touched are not in memory
+	TableBytes           int64 // of lookup structures in use: touched roots are not counted, groups and adjacencies are
+}
+
+// Stats reports the table's size.
+func (t *Table) Stats() Stats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := Stats{
+		Prefixes4:   t.rib.Size4(),
+		Prefixes6:   t.rib.Size6(),
+		Groups4:     t.v4.pool.used(),
+		Groups6:     t.v6.pool.used(),
+		NextHops:    t.ids.used(),
+		Adjacencies: t.lines.used(),
+		ECMPGroups:  t.ecmp.used(),
+	}
+	for _, i := range t.ifaces {
+		s.Neighbours += len(i.neighbours)
+	}
+	for _, r := range slices.Concat(t.v4.regions, t.v6.regions, t.regions) {
+		s.MappedBytes += int64(r.Len())
+	}
+	s.TableBytes = int64(s.Groups4+s.Groups6)*4*groupSize +
+		int64(s.NextHops)*4 + int64(s.Adjacencies)*int64(adjacencyBytes) + int64(s.ECMPGroups)*4*groupBuckets
+	return s
+}

@@ -1,0 +1,160 @@
+package fib
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync/atomic"
+)
+
+// hopKey is what makes two next hops the same one. gw is invalid for anything
+// but Forward.
+type hopKey struct {
+	kind  Kind // Forward for a gateway or neighbour, resolved or not; Glean, Local, Broadcast
+	iface uint16
+	gw    netip.Addr
+}
+
+// nextHop is the control side of a NextHopID: shared by all routes, neighbours
+// and groups that mean the same, and counted.
+type nextHop struct {
+	id    NextHopID
+	key   hopKey
+	refs  int
+	line  uint32 // its own adjacency, kept while the slot points elsewhere
+	group *group // Kind Group only
+	in    map[*nextHop]struct{}
+}
+
+// fixed are the next hops without an object.
+func (id NextHopID) fixed() bool { return id < fixedIDs }
+
+// acquire takes a reference to the next hop of a key, made on first use.
+func (t *Table) acquire(k hopKey) (NextHopID, error) {
+	if h := t.hops[k]; h != nil {
+		h.refs++
+		return h.id, nil
+	}
+	h, err := t.newHop(k)
+	if err != nil {
+		return 0, err
+	}
+	t.hops[k] = h
+	i := t.ifaces[k.iface]
+	i.hops[h] = struct{}{}
+	t.adjacencies[h.line] = t.build(h)
+	t.point(h)
+	return h.id, nil
+}
+
+// newHop takes an ID and an adjacency line, with one reference.
+func (t *Table) newHop(k hopKey) (*nextHop, error) {
+	id, ok := t.ids.take()
+	if !ok {
+		return nil, ErrFull
+	}
+	line, ok := t.lines.take()
+	if !ok {
+		t.ids.give(id)
+		return nil, ErrFull
+	}
+	h := &nextHop{id: NextHopID(id), key: k, refs: 1, line: line}
+	t.byID[h.id] = h
+	return h, nil
+}
+
+// hold takes another reference to a next hop that has some.
+func (t *Table) hold(id NextHopID) {
+	if !id.fixed() {
+		t.byID[id].refs++
+	}
+}
+
+// release gives a reference back. The last one retires ID and adjacency; no
+// route and no bucket leads there any more.
+func (t *Table) release(id NextHopID) {
+	if id.fixed() {
+		return
+	}
+	h := t.byID[id]
+	if h.refs--; h.refs > 0 {
+		return
+	}
+	delete(t.byID, id)
+	t.grave.bury(&t.ids, uint32(id))
+	t.grave.bury(&t.lines, h.line)
+	if h.group != nil {
+		t.dissolve(h)
+		return
+	}
+	delete(t.hops, h.key)
+	delete(t.ifaces[h.key.iface].hops, h)
+}
+
+// usable tells whether packets can go to the hop: its interface is there and up.
+// What is ours stays ours when the link goes (RFC 1122 3.3.4.2, weak model).
+func (t *Table) usable(h *nextHop) bool {
+	if h.group != nil {
+		return h.group.live > 0
+	}
+	i := t.ifaces[h.key.iface]
+	switch h.key.kind {
+	case Local, Broadcast:
+		return i.present
+	}
+	return i.present && i.up
+}
+
+// point makes the ID answer with its own adjacency or, while the hop is not
+// usable, as unreachable. The store publishes the adjacency written before it.
+func (t *Table) point(h *nextHop) {
+	line := uint32(UnreachableID)
+	if t.usable(h) {
+		line = h.line
+	}
+	atomic.StoreUint32(&t.slots[h.id], line)
+}
+
+// refresh publishes what is known of the hop now in a new adjacency and retires
+// the old one: all routes over it follow at once. ErrFull leaves the old one.
+func (t *Table) refresh(h *nextHop) error {
+	line, ok := t.lines.take()
+	if !ok {
+		return ErrFull
+	}
+	t.adjacencies[line] = t.build(h)
+	old := h.line
+	h.line = line
+	t.point(h)
+	t.grave.bury(&t.lines, old)
+	return nil
+}
+
+// build is the adjacency of a hop as interface and neighbour are now.
+func (t *Table) build(h *nextHop) Adjacency {
+	k := h.key
+	if h.group != nil {
+		return Adjacency{Kind: Group, ID: h.id, bucket: h.group.first}
+	}
+	i := t.ifaces[k.iface]
+	a := Adjacency{Kind: k.kind, ID: h.id, Iface: k.iface, MTUBytes: uint32(i.MTUBytes), L2Len: l2Untagged}
+	copy(a.L2[6:], i.MAC[:])
+	if i.VLAN != 0 {
+		a.L2Len = l2Tagged
+		binary.BigEndian.PutUint16(a.L2[12:], tpid8021Q)
+		binary.BigEndian.PutUint16(a.L2[14:], i.VLAN)
+	}
+	if k.gw.Is4() {
+		a.Family = 4
+	} else if k.gw.Is6() {
+		a.Family = 6
+	}
+	copy(a.gateway[:], k.gw.AsSlice())
+	if k.kind == Forward {
+		mac, known := i.neighbours[k.gw]
+		if !known {
+			a.Kind = Glean
+		}
+		copy(a.L2[:6], mac[:])
+	}
+	return a
+}

@@ -1,0 +1,84 @@
+package fib
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"ffwd/mem"
+)
+
+const adjacencyBytes = int(unsafe.Sizeof(Adjacency{}))
+
+// One cache line, no more: this does not compile otherwise.
+var _ [64 - adjacencyBytes]struct{}
+var _ [adjacencyBytes - 64]struct{}
+
+// Adjacencies translates a burst of next hops: out[i] is where the adjacency of
+// ids[i] is now, and its cache line is on its way. out is at least as long as
+// ids. Workers.
+func (t *Table) Adjacencies(ids []NextHopID, out []AdjacencyIndex) {
+	if len(ids) == 0 {
+		return
+	}
+	out = out[:len(ids)]
+	for i, id := range ids {
+		out[i] = AdjacencyIndex(atomic.LoadUint32(&t.slots[id]))
+	}
+	mem.Prefetch(unsafe.Pointer(unsafe.SliceData(t.adjacencies)), uintptr(adjacencyBytes), (*uint32)(&out[0]), len(out))
+}
+
+// Adjacency is the line at i, which Adjacencies gave. It is read-only and good
+// until the caller's next quiescent state. Workers.
+func (t *Table) Adjacency(i AdjacencyIndex) *Adjacency { return &t.adjacencies[i] }
+
+// Resolve is Adjacencies and Adjacency for one next hop.
+func (t *Table) Resolve(id NextHopID) *Adjacency {
+	return &t.adjacencies[atomic.LoadUint32(&t.slots[id])]
+}
+
+// Member picks the hop of a group for a flow. The same hash gives the same hop
+// while that hop is usable. Adjacencies of any other kind are returned as they
+// are. Workers. Source: FF-16.
+//
+// A member whose port has lost its carrier is passed over at once, before the
+// control side has moved its buckets: failover within a poll.
+func (t *Table) Member(a *Adjacency, hash uint32) *Adjacency {
+	if a.Kind != Group {
+		return a
+	}
+	// The bits of the hash that chose the queue are the same for all flows of
+	// this worker; the multiplication (Knuth, 2^32/phi) brings in all the others.
+	b := hash * 2654435769 >> (32 - groupBucketsLog2)
+	var m *Adjacency
+	for try := uint32(0); try < memberTries; try++ {
+		m = t.Resolve(NextHopID(atomic.LoadUint32(&t.buckets[a.bucket+(b+try)%groupBuckets])))
+		if m.Kind != Unreachable && t.carrier(m.Iface) {
+			return m
+		}
+	}
+	return m
+}
+
+// memberTries bounds what a packet of a group pays while ports are down and
+// control has not followed yet. Members alternate in the buckets, so that this
+// many tries find another one unless nearly all are gone.
+const memberTries = 16
+
+// Select is Member for callers that want the next hop's ID.
+func (t *Table) Select(a *Adjacency, hash uint32) NextHopID { return t.Member(a, hash).ID }
+
+// SetCarrier tells the path that an interface's link came or went. It takes
+// effect on groups with the next packet; SetLink, which is to follow on the
+// control side, moves everything else. Any thread, no lock.
+func (t *Table) SetCarrier(ifIndex uint16, up bool) {
+	word, bit := &t.down[ifIndex/64], uint64(1)<<(ifIndex%64)
+	if up {
+		word.And(^bit)
+	} else {
+		word.Or(bit)
+	}
+}
+
+func (t *Table) carrier(ifIndex uint16) bool {
+	return t.down[ifIndex/64].Load()>>(ifIndex%64)&1 == 0
+}

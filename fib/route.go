@@ -1,0 +1,191 @@
+package fib
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// RouteType says what a configured route does.
+type RouteType uint8
+
+const (
+	Unicast          RouteType = iota // forwards over Hops
+	RouteBlackhole                    // drops silently
+	RouteUnreachable                  // answers with ICMP unreachable
+	RouteProhibit                     // answers with ICMP prohibited
+)
+
+var routeTypeNames = [...]string{"unicast", "blackhole", "unreachable", "prohibit"}
+
+// String gives the word of the configuration.
+func (r RouteType) String() string {
+	if int(r) < len(routeTypeNames) {
+		return routeTypeNames[r]
+	}
+	return fmt.Sprintf("RouteType(%d)", uint8(r))
+}
+
+// Hop is one way of a unicast route.
+type Hop struct {
+	// Via is the gateway; invalid: destinations are neighbours on Iface. A
+	// route to IPv4 may have an IPv6 gateway (RFC 8950), not the reverse.
+	Via netip.Addr
+	// Iface is the egress interface; 0: the one whose subnet has Via. Given
+	// with Via, the gateway is taken to be on that link, subnet or not.
+	Iface uint16
+	// Weight is the share among the hops, 1 to 256; 0 is 1.
+	Weight int
+}
+
+// Route is a configured route, or one learnt from a routing protocol. One prefix
+// has one such route in a Table: choosing among several is the caller's.
+type Route struct {
+	Prefix netip.Prefix
+	Type   RouteType
+	Hops   []Hop // Unicast: 1 to MaxHops; other types: none
+}
+
+// Add installs a route or replaces the one its prefix has; ECMP flows stay with
+// the hops that both have. Connected subnets, broadcasts and our own addresses
+// of equal length win over it, and it takes effect when they go. Errors name the
+// route and wrap ErrPrefix, ErrRoute, ErrGateway, ErrNoInterface or ErrFull.
+func (t *Table) Add(r Route) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.commit()
+	id, err := t.prepare(&r)
+	if err != nil {
+		return err
+	}
+	return t.setRoute(r.Prefix, id)
+}
+
+// Delete removes the route of a prefix. Errors wrap ErrPrefix or ErrNotFound.
+func (t *Table) Delete(p netip.Prefix) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.commit()
+	if err := t.checkDelete(p); err != nil {
+		return err
+	}
+	return t.setRoute(p, 0)
+}
+
+func (t *Table) checkDelete(p netip.Prefix) error {
+	if err := checkPrefix(p); err != nil {
+		return fmt.Errorf("fib: route %v: %w", p, err)
+	}
+	if l, _ := t.rib.Get(p); l.route == 0 {
+		return fmt.Errorf("fib: route %v: %w", p, ErrNotFound)
+	}
+	return nil
+}
+
+// setRoute makes id, whose reference it takes over, the route of p; 0 removes.
+func (t *Table) setRoute(p netip.Prefix, id NextHopID) error {
+	var old NextHopID
+	err := t.edit(p, func(l *layers) { old, l.route = l.route, id })
+	if err != nil {
+		t.release(id)
+		return fmt.Errorf("fib: route %v: %w", p, err)
+	}
+	t.release(old)
+	return nil
+}
+
+// prepare checks a route and takes a reference to its next hop. Nothing is
+// painted yet.
+func (t *Table) prepare(r *Route) (NextHopID, error) {
+	fail := func(err error) (NextHopID, error) { return 0, fmt.Errorf("fib: route %v: %w", r.Prefix, err) }
+	if err := checkPrefix(r.Prefix); err != nil {
+		return fail(err)
+	}
+	if r.Type != Unicast {
+		if len(r.Hops) > 0 {
+			return fail(fmt.Errorf("%w: %v has hops", ErrRoute, r.Type))
+		}
+		switch r.Type {
+		case RouteBlackhole:
+			return BlackholeID, nil
+		case RouteUnreachable:
+			return UnreachableID, nil
+		case RouteProhibit:
+			return ProhibitID, nil
+		}
+		return fail(fmt.Errorf("%w: type %v", ErrRoute, r.Type))
+	}
+	if len(r.Hops) == 0 || len(r.Hops) > MaxHops {
+		return fail(fmt.Errorf("%w: %d hops are not in 1..%d", ErrRoute, len(r.Hops), MaxHops))
+	}
+	if len(r.Hops) == 1 { // nearly all routes, a million at a time
+		id, err := t.prepareHop(r.Prefix, &r.Hops[0])
+		if err != nil {
+			return fail(err)
+		}
+		return id, nil
+	}
+	members := make([]member, 0, len(r.Hops))
+	for i := range r.Hops {
+		id, err := t.prepareHop(r.Prefix, &r.Hops[i])
+		if err != nil {
+			t.releaseAll(members)
+			return fail(err)
+		}
+		members = append(members, member{hop: t.byID[id], weight: max(1, r.Hops[i].Weight)})
+	}
+	before, _ := t.rib.Get(r.Prefix)
+	id, err := t.acquireGroup(members, before.route)
+	if err != nil {
+		return fail(err)
+	}
+	return id, nil
+}
+
+// prepareHop finds the interface of a hop, and takes a reference to its next hop.
+func (t *Table) prepareHop(p netip.Prefix, h *Hop) (NextHopID, error) {
+	if h.Weight < 0 || h.Weight > groupBuckets {
+		return 0, fmt.Errorf("%w: weight %d is not in 1..%d", ErrRoute, h.Weight, groupBuckets)
+	}
+	if !h.Via.IsValid() {
+		if h.Iface == 0 {
+			return 0, fmt.Errorf("%w: a hop has neither gateway nor interface", ErrRoute)
+		}
+		if _, err := t.iface(h.Iface); err != nil {
+			return 0, fmt.Errorf("via interface %d: %w", h.Iface, ErrNoInterface)
+		}
+		return t.acquire(hopKey{kind: Glean, iface: h.Iface})
+	}
+	ifIndex, err := t.gatewayIface(p, h)
+	if err != nil {
+		return 0, fmt.Errorf("via %v: %w", h.Via, err)
+	}
+	return t.acquire(hopKey{Forward, ifIndex, h.Via})
+}
+
+// gatewayIface is the interface over which the gateway of a hop is reached.
+func (t *Table) gatewayIface(p netip.Prefix, h *Hop) (uint16, error) {
+	switch {
+	case !isHost(h.Via):
+		return 0, fmt.Errorf("%w: not an address of a host", ErrGateway)
+	case p.Addr().Is6() && h.Via.Is4():
+		return 0, fmt.Errorf("%w: IPv4 for a route to IPv6", ErrGateway)
+	}
+	via := hostPrefix(h.Via)
+	if slices.ContainsFunc(t.claims[via], func(c claim) bool { return c.rank >= rankBroadcast }) {
+		return 0, fmt.Errorf("%w: it is our own or a broadcast address", ErrGateway)
+	}
+	if h.Iface != 0 {
+		if _, err := t.iface(h.Iface); err != nil {
+			return 0, fmt.Errorf("on interface %d: %w", h.Iface, ErrNoInterface)
+		}
+		return h.Iface, nil
+	}
+	subnet, ok := t.connected.LookupPrefixLPM(via)
+	if !ok {
+		return 0, fmt.Errorf("%w: it is on no connected subnet and no interface is given", ErrGateway)
+	}
+	claims := t.claims[subnet]
+	c := claims[slices.IndexFunc(claims, isConnected)]
+	return t.byID[c.hop].key.iface, nil
+}
