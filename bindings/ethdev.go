@@ -56,18 +56,20 @@ type DeviceInfo struct {
 	TxDescMin, TxDescMax     int
 	TxDescAlign              int
 
-	MinMTU, MaxMTU      int // bytes
-	MaxRxPacketBytes    int // frame with its Ethernet header
-	MinRxBufferBytes    int // data room, headroom excluded
-	RSSKeyBytes         int
-	RSSTypes            uint64 // RTE_ETH_RSS_* that the device can hash
-	RETASize            int    // entries; 0: no redirection table
-	RxOffloads          uint64
-	TxOffloads          uint64
-	HasLinkInterrupt    bool
-	FastFreeTx          bool // RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE
-	MaxRxPacketsOverMTU int  // bytes of frame on top of the MTU, as DPDK checks it
+	MinMTU, MaxMTU     int // bytes
+	MaxRxPacketBytes   int // frame with its Ethernet header
+	FrameOverheadBytes int // what DPDK adds to an MTU before comparing it with MaxRxPacketBytes
+	MinRxBufferBytes   int // data room, headroom excluded
+
+	RSSKeyBytes      int
+	RSSTypes         uint64 // RTE_ETH_RSS_* that the device can hash
+	RETASize         int    // entries; 0: no redirection table
+	RxOffloads       uint64 // RTE_ETH_RX_OFFLOAD_*
+	HasLinkInterrupt bool
 }
+
+// RxOffloadIPv4Cksum has the device check the IPv4 header checksum.
+const RxOffloadIPv4Cksum uint64 = C.RTE_ETH_RX_OFFLOAD_IPV4_CKSUM
 
 // Info asks the port's driver.
 func (p PortID) Info() (DeviceInfo, error) {
@@ -96,14 +98,12 @@ func (p PortID) Info() (DeviceInfo, error) {
 		RSSTypes:         uint64(info.flow_type_rss_offloads),
 		RETASize:         int(info.reta_size),
 		RxOffloads:       uint64(info.rx_offload_capa),
-		TxOffloads:       uint64(info.tx_offload_capa),
 		HasLinkInterrupt: *info.dev_flags&C.RTE_ETH_DEV_INTR_LSC != 0,
-		FastFreeTx:       info.tx_offload_capa&C.RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE != 0,
 	}
 	// As eth_dev_get_overhead_len does.
-	d.MaxRxPacketsOverMTU = C.RTE_ETHER_HDR_LEN + C.RTE_ETHER_CRC_LEN
+	d.FrameOverheadBytes = C.RTE_ETHER_HDR_LEN + C.RTE_ETHER_CRC_LEN
 	if info.max_mtu != 0xffff && info.max_rx_pktlen > C.uint32_t(info.max_mtu) {
-		d.MaxRxPacketsOverMTU = int(info.max_rx_pktlen) - int(info.max_mtu)
+		d.FrameOverheadBytes = int(info.max_rx_pktlen) - int(info.max_mtu)
 	}
 	return d, nil
 }
@@ -113,8 +113,7 @@ type PortConf struct {
 	RxQueues, TxQueues int
 	MTUBytes           int
 	LinkInterrupt      bool
-	RxOffloads         uint64
-	TxOffloads         uint64
+	RxOffloads         uint64 // among DeviceInfo.RxOffloads
 	RSSTypes           uint64 // 0: no RSS
 	RSSKey             []byte // nil: the driver's own; at most 64 bytes
 }
@@ -126,7 +125,6 @@ func (p PortID) Configure(conf PortConf) error {
 		nb_tx:       C.uint16_t(conf.TxQueues),
 		mtu:         C.uint32_t(conf.MTUBytes),
 		rx_offloads: C.uint64_t(conf.RxOffloads),
-		tx_offloads: C.uint64_t(conf.TxOffloads),
 		rss_hf:      C.uint64_t(conf.RSSTypes),
 	}
 	if conf.LinkInterrupt {

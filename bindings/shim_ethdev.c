@@ -44,7 +44,7 @@ ffwd_port_configure(uint16_t port, const struct ffwd_port_conf *c)
 	uint8_t key[sizeof c->rss_key];
 	struct rte_eth_conf conf = {
 		.rxmode = {.mtu = c->mtu, .offloads = c->rx_offloads},
-		.txmode = {.mq_mode = RTE_ETH_MQ_TX_NONE, .offloads = c->tx_offloads},
+		.txmode = {.mq_mode = RTE_ETH_MQ_TX_NONE},
 		.intr_conf = {.lsc = c->link_interrupt != 0},
 	};
 

@@ -1,0 +1,137 @@
+package pmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"ffwd/bindings"
+)
+
+// device is a parsed device string: a name, DPDK's arguments, and what is known of
+// its driver.
+type device struct {
+	name   string // "net_pcap0", "0000:03:00.0"
+	args   []string
+	pci    bool
+	driver driver
+}
+
+// pciAddress is domain:bus:device.function; DPDK and lspci let the domain 0000 go.
+var pciAddress = regexp.MustCompile(`^(?:[0-9a-fA-F]{4}:)?[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]$`)
+
+func parseDevice(text string) (device, error) {
+	if text == "" {
+		return device{}, errors.New("no device given: name a PCI address (0000:03:00.0) or a software device (net_pcap0,rx_pcap=in.pcap)")
+	}
+	if i := strings.IndexFunc(text, unicode.IsControl); i >= 0 {
+		return device{}, fmt.Errorf("device %q contains a control character", text)
+	}
+	words := strings.Split(text, ",")
+	d := device{name: words[0], args: words[1:]}
+	if d.pci = pciAddress.MatchString(d.name); d.pci {
+		if strings.Count(d.name, ":") == 1 {
+			d.name = "0000:" + d.name
+		}
+		d.name = strings.ToLower(d.name)
+		return d, nil
+	}
+	d.driver = driverOf(d.name)
+	return d, nil
+}
+
+// String gives the device as DPDK takes it.
+func (d device) String() string { return strings.Join(append([]string{d.name}, d.args...), ",") }
+
+// kernelInterface returns the kernel interface that the device stands on, or "".
+func (d device) kernelInterface() string {
+	if !d.driver.kernelInterface {
+		return ""
+	}
+	name, _ := argValue(d.args, "iface")
+	return name
+}
+
+// check finds the faults that DPDK reports in a roundabout way.
+func (d device) check() error {
+	if d.pci {
+		return checkPCI("/sys/bus/pci", d.name)
+	}
+	if d.driver.kernelInterface {
+		name := d.kernelInterface()
+		if name == "" {
+			return fmt.Errorf("%s needs iface=, a kernel interface", d.driver.name)
+		}
+		if _, err := net.InterfaceByName(name); err != nil {
+			return fmt.Errorf("interface %s does not exist in this network namespace: see 'ip link': %w", name, fs.ErrNotExist)
+		}
+	}
+	return nil
+}
+
+// checkPCI says whether the device exists and is bound to a driver that DPDK can use.
+// root is /sys/bus/pci, a parameter so that tests need no NIC.
+func checkPCI(root, address string) error {
+	dir := filepath.Join(root, "devices", address)
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("no PCI device %s: see 'dpdk-devbind.py --status-dev net': %w", address, fs.ErrNotExist)
+	}
+	class, _ := os.ReadFile(filepath.Join(dir, "class"))
+	if !strings.HasPrefix(string(class), "0x02") && len(class) > 0 {
+		return fmt.Errorf("PCI device %s is no network device (class %s)", address, strings.TrimSpace(string(class)))
+	}
+	target, err := os.Readlink(filepath.Join(dir, "driver"))
+	if err != nil {
+		return fmt.Errorf("PCI device %s is bound to no driver: 'dpdk-devbind.py -b vfio-pci %s'", address, address)
+	}
+	switch name := filepath.Base(target); name {
+	case "vfio-pci", "uio_pci_generic", "igb_uio", "mlx4_core", "mlx5_core", "mana", "bnxt_en":
+		return nil
+	default:
+		return fmt.Errorf("PCI device %s is in use by kernel driver %s: 'ip link set dev ... down' and 'dpdk-devbind.py -b vfio-pci %s'", address, name, address)
+	}
+}
+
+// explain turns a failed probe into what the user can do about it.
+func (d device) explain(err error) error {
+	if key, found := d.driver.unknownArg(d.args); found {
+		return fmt.Errorf("unknown argument %q: %s takes %s: %w", key, d.driver.name, strings.Join(d.driver.args, ", "), errnoIn(err))
+	}
+	failed, ok := errors.AsType[*bindings.Error](err)
+	if !ok {
+		return err
+	}
+	switch {
+	case strings.Contains(failed.Reason, "failed to parse device"):
+		return fmt.Errorf("%q is neither a PCI address nor a software device of this DPDK (%s): %w",
+			d.name, strings.Join(driverNames(), ", "), failed.Errno)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: run as root or with CAP_NET_ADMIN and CAP_NET_RAW: %w", failed.Reason, failed.Errno)
+	case strings.HasPrefix(failed.Reason, "Driver cannot attach"):
+		return fmt.Errorf("driver %s does not accept these arguments: %w", d.driver.name, failed.Errno)
+	case failed.Reason != "":
+		return fmt.Errorf("%s: %w", failed.Reason, failed.Errno)
+	}
+	return failed.Errno
+}
+
+func errnoIn(err error) error {
+	if failed, ok := errors.AsType[*bindings.Error](err); ok {
+		return failed.Errno
+	}
+	return err
+}
+
+func driverNames() []string {
+	names := make([]string, len(drivers))
+	for i, d := range drivers {
+		names[i] = d.name
+	}
+	return names
+}

@@ -1,0 +1,220 @@
+package pmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"ffwd/bindings"
+)
+
+// Open probes the device, configures it as far as it goes along, and returns the port,
+// stopped. On failure nothing is left behind, and the error is one line that begins
+// with the port's name.
+func (r *Runtime) Open(c PortConfig) (*Port, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, err := r.open(c)
+	if err != nil {
+		return nil, fmt.Errorf("port %s: %w", c.Name, err)
+	}
+	r.ports = append(r.ports, p)
+	return p, nil
+}
+
+func (r *Runtime) open(c PortConfig) (*Port, error) {
+	if r.closed {
+		return nil, errors.New("the runtime is closed")
+	}
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if c.MTUBytes > r.options.MaxMTUBytes {
+		return nil, fmt.Errorf("mtu: %d is above %d, the largest that the mbufs were made for", c.MTUBytes, r.options.MaxMTUBytes)
+	}
+	dev, err := parseDevice(c.Device)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range r.ports {
+		switch {
+		case other.name == c.Name:
+			return nil, fmt.Errorf("a port of that name is open: %w", fs.ErrExist)
+		case other.device.name == dev.name:
+			// DPDK would say yes, and hand out the same port twice.
+			return nil, fmt.Errorf("device %s is port %s already: give each its own number, as in net_pcap0, net_pcap1: %w", dev.name, other.name, fs.ErrExist)
+		}
+	}
+	if err := dev.check(); err != nil {
+		return nil, err
+	}
+	if dev.driver.tune != nil {
+		dev.args = dev.driver.tune(dev.args, c.MTUBytes)
+	}
+	return r.probe(c, dev)
+}
+
+// probe takes the device and undoes it if the configuration fails.
+func (r *Runtime) probe(c PortConfig, dev device) (*Port, error) {
+	id, ok := bindings.PortByName(dev.name) // a PCI device may be there from the start
+	if !ok {
+		if err := bindings.ProbeDevice(dev.String()); err != nil {
+			return nil, fmt.Errorf("open %s: %w", dev, dev.explain(err))
+		}
+		if id, ok = bindings.PortByName(dev.name); !ok {
+			return nil, fmt.Errorf("open %s: it was probed, but no DPDK driver made a port of it: is the driver for this device installed?", dev)
+		}
+	}
+	p := &Port{name: c.Name, device: dev, id: id, runtime: r, config: c}
+	var err error
+	if p.info, err = id.Info(); err != nil {
+		return nil, err
+	}
+	p.handle = p.info.Device
+	if err := p.configure(); err != nil {
+		p.freeQueues()
+		return nil, errors.Join(err, id.Close(), bindings.RemoveDevice(p.handle))
+	}
+	return p, nil
+}
+
+// forget takes a closed port off the list.
+func (r *Runtime) forget(p *Port) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ports = slices.DeleteFunc(r.ports, func(other *Port) bool { return other == p })
+}
+
+// configure brings a probed device to the state from which it can start.
+func (p *Port) configure() error {
+	pool := p.runtime.Pool(p.id.Socket())
+	if p.info.MinRxBufferBytes > pool.FrameBytes() {
+		return fmt.Errorf("the device needs buffers of %d bytes, mbufs have %d: raise the data room to %d",
+			p.info.MinRxBufferBytes, pool.FrameBytes(), p.info.MinRxBufferBytes+bindings.Headroom)
+	}
+	nRx := min(p.config.RxQueues, p.info.MaxRxQueues)
+	nTx := min(p.config.TxQueues, p.info.MaxTxQueues)
+	if p.device.driver.equalQueues {
+		nRx = min(nRx, nTx)
+		nTx = nRx
+	}
+	if nRx == 0 || nTx == 0 {
+		return fmt.Errorf("the device offers %d rx and %d tx queues: both are needed", p.info.MaxRxQueues, p.info.MaxTxQueues)
+	}
+	if err := p.configureDevice(nRx, nTx); err != nil {
+		return err
+	}
+	if err := p.setupQueues(nRx, nTx, pool); err != nil {
+		return err
+	}
+	p.makeQueues(nRx, nTx, p.config.TxQueues)
+	for _, step := range []func() error{p.setMTU, p.setAddress, p.watchLink} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Port) configureDevice(nRx, nTx int) error {
+	conf := bindings.PortConf{
+		RxQueues:      nRx,
+		TxQueues:      nTx,
+		MTUBytes:      min(p.config.MTUBytes, p.deviceMTU()),
+		LinkInterrupt: p.info.HasLinkInterrupt,
+	}
+	if p.info.Bus != "vdev" { // software devices would compute it, on the worker's time
+		conf.RxOffloads = p.info.RxOffloads & bindings.RxOffloadIPv4Cksum
+	}
+	conf.RSSTypes, conf.RSSKey = rssConf(p.info, nRx)
+	p.rssKey = conf.RSSKey
+	err := p.id.Configure(conf)
+	if err != nil && conf.RSSTypes != 0 {
+		// The key may be what it does not like. Any spreading beats none.
+		conf.RSSKey, p.rssKey = nil, nil
+		err = p.id.Configure(conf)
+	}
+	return err
+}
+
+// deviceMTU is the largest MTU that DPDK lets this device be configured with.
+func (p *Port) deviceMTU() int {
+	limit := p.info.MaxMTU
+	if p.info.MaxRxPacketBytes > 0 {
+		limit = min(limit, p.info.MaxRxPacketBytes-p.info.FrameOverheadBytes)
+	}
+	return limit
+}
+
+func (p *Port) setupQueues(nRx, nTx int, pool *Pool) error {
+	rxDesc, txDesc, err := p.id.AdjustDescriptors(p.config.RxDesc, p.config.TxDesc)
+	if err != nil {
+		return err
+	}
+	for i := range nRx {
+		if err := p.id.SetupRxQueue(i, rxDesc, pool.mempool); err != nil {
+			return err
+		}
+	}
+	for i := range nTx {
+		if err := p.id.SetupTxQueue(i, txDesc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setMTU makes the device take frames of the configured MTU.
+func (p *Port) setMTU() error {
+	mtu := p.config.MTUBytes
+	if iface := p.device.kernelInterface(); iface != "" {
+		// DPDK believes packet sockets to end at 1500 bytes. The interface knows better.
+		if err := setInterfaceMTU(iface, mtu); err != nil {
+			return fmt.Errorf("mtu: %d: %w", mtu, err)
+		}
+		return nil
+	}
+	if mtu > p.deviceMTU() {
+		return fmt.Errorf("mtu: %d is above %d, the most that %s offers", mtu, p.deviceMTU(), p.info.Driver)
+	}
+	if err := p.id.SetMTU(mtu); err != nil && !errors.Is(err, bindings.ErrNotSupported) {
+		return fmt.Errorf("mtu: %w", err)
+	}
+	return nil // a device without an MTU takes what comes
+}
+
+// setAddress gives the device the configured MAC. Where the device cannot have it, the
+// switch alone knows it, and the device receives everything.
+func (p *Port) setAddress() error {
+	promiscuous := p.config.Promiscuous
+	p.mac = p.config.MAC
+	var err error
+	if p.mac == nil {
+		if p.mac, err = p.id.MAC(); err != nil {
+			return err
+		}
+	} else if err = p.id.SetMAC(p.mac); errors.Is(err, bindings.ErrNotSupported) {
+		promiscuous = true
+	} else if err != nil {
+		return err
+	}
+	if promiscuous == p.id.Promiscuous() {
+		return nil
+	}
+	err = p.id.SetPromiscuous(promiscuous)
+	if errors.Is(err, bindings.ErrNotSupported) && p.info.Bus == "vdev" {
+		return nil // it has no filter: everything arrives anyway
+	}
+	p.promiscuous = promiscuous && err == nil
+	return err
+}
+
+func (p *Port) watchLink() error {
+	if !p.info.HasLinkInterrupt {
+		return nil
+	}
+	p.linkInterrupt = true
+	return p.id.WatchLink()
+}
