@@ -49,9 +49,10 @@ func (c *Clock) Cycles() uint64 {
 }
 
 // Now returns monotonic nanoseconds since New.
-func (c *Clock) Now() int64 {
-	return c.Ns(c.Cycles() - c.start)
-}
+func (c *Clock) Now() int64 { return c.At(c.Cycles()) }
+
+// At returns the time of a reading of Cycles, as Now would have.
+func (c *Clock) At(cycles uint64) int64 { return c.Ns(cycles - c.start) }
 
 // Ns turns a number of cycles into nanoseconds.
 func (c *Clock) Ns(cycles uint64) int64 {

@@ -39,7 +39,7 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 			continue
 		}
 		if p.Key1 == 0 {
-			p.State = packet.CtUntracked
+			t.keyless(p)
 			continue
 		}
 		flow := t.cand[i]
@@ -50,6 +50,14 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 			}
 		}
 		t.join(p, flow, now, timeouts)
+	}
+}
+
+// keyless classifies a packet that can have no flow.
+func (t *Table) keyless(p *packet.Packet) {
+	if p.State = packet.CtUntracked; p.Is(packet.Truncated) {
+		p.State = packet.CtInvalid
+		t.Invalid++
 	}
 }
 

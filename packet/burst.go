@@ -46,7 +46,7 @@ const (
 	KeySwapped                // the flow key's low end is the packet's destination
 	ReplyDir                  // travels against the flow's first packet
 	LinkMulticast             // the frame was broadcast or multicast
-	Created                   // made here (an ICMP error), never received
+	Truncated                 // the L4 header is cut short: conntrack calls it invalid
 )
 
 // Packet is what the stages know of one received frame. 80 bytes, in the burst;

@@ -12,14 +12,12 @@ const (
 	FrameTooShort
 	NotOurMAC
 	UnknownVLAN
-	UnknownEtherType
 	BadVersion
 	BadHeaderLength
 	BadTotalLength
 	BadChecksum
 	Martian
 	RxOversized
-	BadExtension
 
 	// Conntrack and policy.
 	CtTableFull
@@ -59,41 +57,39 @@ const (
 const FirstPunt = PuntLocal
 
 var reasonNames = [NumReasons]string{
-	Unfinished:       "unfinished",
-	FrameTooShort:    "frame_too_short",
-	NotOurMAC:        "not_our_mac",
-	UnknownVLAN:      "unknown_vlan",
-	UnknownEtherType: "unknown_ethertype",
-	BadVersion:       "bad_version",
-	BadHeaderLength:  "bad_header_length",
-	BadTotalLength:   "bad_total_length",
-	BadChecksum:      "bad_checksum",
-	Martian:          "martian",
-	RxOversized:      "rx_oversized",
-	BadExtension:     "bad_extension",
-	CtTableFull:      "ct_table_full",
-	CtInvalidPacket:  "ct_invalid",
-	PolicyIn:         "policy_in",
-	PolicyOut:        "policy_out",
-	TTLExpired:       "ttl_expired",
-	NoRoute:          "no_route",
-	Unreachable:      "unreachable",
-	Prohibited:       "prohibited",
-	Blackhole:        "blackhole",
-	NoNeighbour:      "no_neighbour",
-	CannotFragment:   "cannot_fragment",
-	LinkDown:         "link_down",
-	NoBuffers:        "no_buffers",
-	TxFull:           "tx_full",
-	HandoffFull:      "handoff_full",
-	ErrorSuppressed:  "error_suppressed",
-	PuntLocal:        "local",
-	PuntOptions:      "options",
-	PuntMulticast:    "multicast",
-	PuntARP:          "arp",
-	PuntEtherType:    "ethertype",
-	PuntExtension:    "extension",
-	PuntUnresolved:   "unresolved",
+	Unfinished:      "unfinished",
+	FrameTooShort:   "frame_too_short",
+	NotOurMAC:       "not_our_mac",
+	UnknownVLAN:     "unknown_vlan",
+	BadVersion:      "bad_version",
+	BadHeaderLength: "bad_header_length",
+	BadTotalLength:  "bad_total_length",
+	BadChecksum:     "bad_checksum",
+	Martian:         "martian",
+	RxOversized:     "rx_oversized",
+	CtTableFull:     "ct_table_full",
+	CtInvalidPacket: "ct_invalid",
+	PolicyIn:        "policy_in",
+	PolicyOut:       "policy_out",
+	TTLExpired:      "ttl_expired",
+	NoRoute:         "no_route",
+	Unreachable:     "unreachable",
+	Prohibited:      "prohibited",
+	Blackhole:       "blackhole",
+	NoNeighbour:     "no_neighbour",
+	CannotFragment:  "cannot_fragment",
+	LinkDown:        "link_down",
+	NoBuffers:       "no_buffers",
+	TxFull:          "tx_full",
+	HandoffFull:     "handoff_full",
+	ErrorSuppressed: "error_suppressed",
+	PuntLocal:       "local",
+	PuntOptions:     "options",
+	PuntMulticast:   "multicast",
+	PuntARP:         "arp",
+	PuntEtherType:   "ethertype",
+	PuntExtension:   "extension",
+	PuntUnresolved:  "unresolved",
 }
 
 // String returns the reason's one word.

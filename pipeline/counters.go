@@ -1,0 +1,106 @@
+package pipeline
+
+import "ffwd/packet"
+
+// Counters are one worker's counters, written by it alone and read through
+// Worker.Counters, between two polls. At every such read
+//
+//	Received + Created + TakenOver = Transmitted + drops + punts + HandedOver
+//
+// Source: FF-12.
+type Counters struct {
+	Received    uint64
+	Created     uint64 // ICMP errors, and fragments beyond the first of each packet
+	Transmitted uint64
+	HandedOver  uint64 // to the worker that owns the flow
+	TakenOver   uint64 // from the worker that received the packet
+	Drops       [packet.NumReasons]uint64
+	Punts       [packet.NumReasons]uint64
+
+	FastForwarded uint64 // packets that left as one frame, or in fragments
+	Fragmented    uint64 // packets
+	Fragments     uint64 // made of them
+	Errors        uint64 // ICMP errors made
+	ErrorsLimited uint64 // and not made because of the rate limit
+
+	Polls      uint64
+	BusyPolls  uint64 // that found packets
+	BusyCycles uint64 // spent in them
+	Cycles     uint64 // spent in all polls
+	Gaps       [GapBuckets]uint64
+
+	Stages [numStages]StageCost
+	Ports  []PortCounters
+}
+
+// StageCost is the sampled cost of a stage: one burst in SampleEvery.
+type StageCost struct {
+	Cycles  uint64
+	Packets uint64
+}
+
+// PortCounters are a worker's share of a physical port's traffic.
+type PortCounters struct {
+	RxPackets, RxBytes uint64
+	TxPackets, TxBytes uint64
+	TxDropped          uint64
+}
+
+// GapBuckets is the number of buckets of the histogram of times between polls:
+// bucket i counts gaps below 2^i microseconds, the last one all longer gaps.
+const GapBuckets = 20
+
+// SampleEvery is the number of bursts per one whose stages are measured.
+const SampleEvery = 64
+
+// Dropped returns the sum over all reasons.
+func (c *Counters) Dropped() uint64 { return sum(c.Drops[:]) }
+
+// Punted returns the sum over all reasons.
+func (c *Counters) Punted() uint64 { return sum(c.Punts[:]) }
+
+func sum(of []uint64) (n uint64) {
+	for _, v := range of {
+		n += v
+	}
+	return n
+}
+
+// Add adds other's counts to c.
+func (c *Counters) Add(other *Counters) {
+	for _, f := range [...]struct{ to, from *uint64 }{
+		{&c.Received, &other.Received}, {&c.Created, &other.Created},
+		{&c.Transmitted, &other.Transmitted}, {&c.HandedOver, &other.HandedOver},
+		{&c.TakenOver, &other.TakenOver}, {&c.FastForwarded, &other.FastForwarded},
+		{&c.Fragmented, &other.Fragmented}, {&c.Fragments, &other.Fragments},
+		{&c.Errors, &other.Errors}, {&c.ErrorsLimited, &other.ErrorsLimited},
+		{&c.Polls, &other.Polls}, {&c.BusyPolls, &other.BusyPolls},
+		{&c.BusyCycles, &other.BusyCycles}, {&c.Cycles, &other.Cycles},
+	} {
+		*f.to += *f.from
+	}
+	addAll(c.Drops[:], other.Drops[:])
+	addAll(c.Punts[:], other.Punts[:])
+	addAll(c.Gaps[:], other.Gaps[:])
+	for i := range c.Stages {
+		c.Stages[i].Cycles += other.Stages[i].Cycles
+		c.Stages[i].Packets += other.Stages[i].Packets
+	}
+	for len(c.Ports) < len(other.Ports) {
+		c.Ports = append(c.Ports, PortCounters{})
+	}
+	for i, p := range other.Ports {
+		to := &c.Ports[i]
+		to.RxPackets += p.RxPackets
+		to.RxBytes += p.RxBytes
+		to.TxPackets += p.TxPackets
+		to.TxBytes += p.TxBytes
+		to.TxDropped += p.TxDropped
+	}
+}
+
+func addAll(to, from []uint64) {
+	for i := range to {
+		to[i] += from[i]
+	}
+}

@@ -1,0 +1,60 @@
+package pipeline
+
+import "sync/atomic"
+
+// Group is the workers that run together: their rings and their common end.
+type Group struct {
+	rings     [][]*Handoff // [from][to]; nil where from == to
+	into      [][]*Handoff // [to], without nil
+	stop      atomic.Bool
+	receiving atomic.Int32 // workers that may still put packets into rings
+}
+
+// NewGroup makes the group for n workers with rings of slots packets between
+// each two; slots must be a power of two.
+func NewGroup(n, slots int) *Group {
+	g := &Group{rings: make([][]*Handoff, n), into: make([][]*Handoff, n)}
+	g.receiving.Store(int32(n))
+	for from := range g.rings {
+		g.rings[from] = make([]*Handoff, n)
+		for to := range n {
+			if to != from {
+				g.rings[from][to] = NewHandoff(slots)
+				g.into[to] = append(g.into[to], g.rings[from][to])
+			}
+		}
+	}
+	return g
+}
+
+// Stop makes every worker finish: first none receives any more, then each
+// empties the rings that lead to it, so that no packet stays behind.
+func (g *Group) Stop() { g.stop.Store(true) }
+
+// inbound returns the rings that lead to a worker.
+func (g *Group) inbound(to int) []*Handoff {
+	return g.into[to]
+}
+
+// steer returns the stage that hands over packets of the steered ports, nil when
+// there is nothing to hand over.
+func (g *Group) steer(c *context, self int, steered []bool) *Steer {
+	any := false
+	for _, s := range steered {
+		any = any || s
+	}
+	if len(g.rings) < 2 || !any {
+		return nil
+	}
+	return &Steer{context: c, self: self, rings: g.rings[self], fill: make([]uint32, len(g.rings)), ports: steered}
+}
+
+// Backlog returns how many packets are between two workers.
+func (g *Group) Backlog() (n int) {
+	for _, to := range g.into {
+		for _, ring := range to {
+			n += ring.Len()
+		}
+	}
+	return n
+}

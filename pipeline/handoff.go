@@ -1,0 +1,93 @@
+package pipeline
+
+import (
+	"sync/atomic"
+
+	"ffwd/ct"
+	"ffwd/packet"
+)
+
+// Handoff is a bounded ring that carries parsed packets from one worker to the
+// worker that owns their flow. One producer, one consumer.
+type Handoff struct {
+	slots []packet.Packet
+	mask  uint32
+
+	_    [64]byte
+	tail atomic.Uint32 // next slot to fill; written by the producer
+	_    [60]byte
+	head atomic.Uint32 // next slot to empty; written by the consumer
+	_    [60]byte
+}
+
+// NewHandoff makes a ring; slots must be a power of two.
+func NewHandoff(slots int) *Handoff {
+	return &Handoff{slots: make([]packet.Packet, slots), mask: uint32(slots - 1)}
+}
+
+// Len returns how many packets are in the ring; any thread may ask.
+func (h *Handoff) Len() int { return int(h.tail.Load() - h.head.Load()) }
+
+// take moves up to room packets into the burst. Consumer only.
+//
+// Loading tail before the slots and storing head after them (both sequentially
+// consistent) keeps a slot from being read before it is written and from being
+// overwritten before it is read.
+func (h *Handoff) take(b *packet.Burst, room int) {
+	head := h.head.Load()
+	n := min(int(h.tail.Load()-head), room)
+	if b.N = n; n == 0 {
+		return
+	}
+	for i := range n {
+		b.Pkts[i] = h.slots[(head+uint32(i))&h.mask]
+	}
+	h.head.Store(head + uint32(n))
+}
+
+// Steer hands packets over to the worker that owns their flow, where the device
+// cannot: by a symmetric hash over bounded rings. Packets without a key stay.
+//
+// Needs:  Tuple.
+// Writes: Verdict Held.
+// Drops:  handoff_full.
+// Source: CT-1; FF-1.
+type Steer struct {
+	*context
+	self  int
+	rings []*Handoff // by owner; nil for self
+	fill  []uint32   // private tails, published once per burst
+	ports []bool     // by physical port: false where the device does it
+}
+
+// Process hands over the packets of the burst that others own.
+func (s *Steer) Process(b *packet.Burst) {
+	if !s.ports[s.port] {
+		return
+	}
+	for i := range b.Live() {
+		p := &b.Pkts[i]
+		if p.Verdict != packet.Continue || p.Key1 == 0 {
+			continue
+		}
+		owner := ct.Owner(p.Hash, len(s.rings))
+		if owner == s.self {
+			continue
+		}
+		ring := s.rings[owner]
+		at := s.fill[owner]
+		if at-ring.head.Load() > ring.mask {
+			p.DropFor(packet.HandoffFull)
+			continue
+		}
+		ring.slots[at&ring.mask] = *p
+		s.fill[owner] = at + 1
+		p.Verdict = packet.Held
+		s.counters.HandedOver++
+	}
+	for owner, ring := range s.rings {
+		if ring != nil && ring.tail.Load() != s.fill[owner] {
+			ring.tail.Store(s.fill[owner])
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package pipeline
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"ffwd/packet"
+)
+
+// Sizes of ICMP errors, in bytes of L3.
+const (
+	maxError4   = 576  // RFC 1812 4.3.2.3
+	maxError6   = 1280 // RFC 4443 2.4 (c)
+	icmpHeader  = 8
+	errorTTL    = 64
+	errorTOS    = 0xc0 // internetwork control. Source: RFC 1812 4.3.2.5
+	answerKinds = int(packet.TooBig) + 1
+)
+
+// errorCode is an Answer on the wire: type and code per family.
+// Source: RFC 792, RFC 1812 5.2.7.1, RFC 4443 section 3.
+var errorCode = [answerKinds]struct{ type4, code4, type6, code6 uint8 }{
+	packet.TimeExceeded:    {packet.ICMPTimeExceeded, 0, packet.ICMPv6TimeExceeded, 0},
+	packet.NetUnreachable:  {packet.ICMPUnreachable, 0, packet.ICMPv6Unreachable, 0},
+	packet.HostUnreachable: {packet.ICMPUnreachable, 1, packet.ICMPv6Unreachable, 3},
+	packet.AdminProhibited: {packet.ICMPUnreachable, 13, packet.ICMPv6Unreachable, 1},
+	packet.TooBig:          {packet.ICMPUnreachable, 4, packet.ICMPv6TooBig, 0},
+}
+
+// answer adds the ICMP error about a rejected packet to w.errors, if there may
+// be one. The packet itself stays as it is.
+// Source: FF-7 to FF-10, FF-14.
+func (w *Worker) answer(p *packet.Packet, nowNs int64) {
+	in := &w.snap.Interfaces[p.Ingress]
+	if w.errors.N == len(w.errors.Pkts) || !mayAnswer(p) || !in.answers(p) {
+		return
+	}
+	if !w.limits.allow(p.Answer, w.snap.ErrorRate, nowNs) {
+		w.counter.ErrorsLimited++
+		return
+	}
+	if !w.config.Pool.Alloc(unsafe.Pointer(&w.scratch[0]), 1) {
+		return
+	}
+	w.counter.Errors++
+	w.counter.Created++
+	e := &w.errors.Pkts[w.errors.N]
+	w.errors.N++
+	*e = packet.Packet{Mbuf: w.scratch[0], Ingress: p.Ingress, L3: packet.EthernetLen, Verdict: packet.Continue}
+	if p.Is(packet.IsIPv6) {
+		buildError6(e, p, in)
+	} else {
+		buildError4(e, p, in)
+	}
+}
+
+// answers reports whether the interface has an address to answer from.
+func (in *Interface) answers(p *packet.Packet) bool {
+	if p.Is(packet.IsIPv6) {
+		return in.Addr6 != [16]byte{}
+	}
+	return in.Addr4 != [4]byte{}
+}
+
+// mayAnswer holds the cases in which no ICMP error is sent, as far as the packet
+// alone tells. A source that is no single host was a martian, or has a route
+// that is not Forward. Source: FF-10; RFC 1812 4.3.2.7, RFC 4443 2.4 (e).
+func mayAnswer(p *packet.Packet) bool {
+	if p.Flags&(packet.LaterFragment|packet.LinkMulticast) != 0 {
+		return false
+	}
+	l4 := p.Transport()
+	switch {
+	case p.Is(packet.IsIPv6):
+		return p.Proto != packet.ProtoICMPv6 || len(l4) > 0 && l4[0] >= 128
+	case p.Proto == packet.ProtoICMP:
+		return len(l4) > 0 && !isError4(l4[0])
+	}
+	return true
+}
+
+// isError4 reports whether an ICMP type is an error: unreachable, source quench,
+// redirect, time exceeded, parameter problem. Source: RFC 1122 3.2.2.
+func isError4(t uint8) bool { return t == 3 || t == 4 || t == 5 || t == 11 || t == 12 }
+
+// buildError4 writes an ICMP error about p into e.
+func buildError4(e, p *packet.Packet, in *Interface) {
+	const headers = packet.IPv4HeaderLen + icmpHeader
+	quote := p.Network()
+	quote = quote[:min(len(quote), maxError4-headers, int(in.MTU)-headers)]
+	l3 := makeRoom(e, packet.EtherIPv4, headers+len(quote))
+	h := (*packet.IPv4)(l3)
+	*h = packet.IPv4{0: 0x45, 1: errorTOS, 8: errorTTL, 9: packet.ProtoICMP}
+	h.SetTotalLen(len(l3))
+	copy(h[12:16], in.Addr4[:])
+	copy(h[16:20], p.IPv4()[12:16])
+	h.UpdateChecksum(h[:])
+	code := errorCode[p.Answer]
+	icmp := l3[packet.IPv4HeaderLen:]
+	copy(icmp, []byte{code.type4, code.code4, 0, 0, 0, 0, 0, 0})
+	if p.Answer == packet.TooBig {
+		binary.BigEndian.PutUint16(icmp[6:], p.MTU) // RFC 1191 section 4
+	}
+	copy(icmp[icmpHeader:], quote)
+	binary.BigEndian.PutUint16(icmp[2:], packet.Checksum(icmp))
+	e.L4, e.Proto = packet.IPv4HeaderLen, packet.ProtoICMP
+}
+
+// buildError6 writes an ICMPv6 error about p into e.
+func buildError6(e, p *packet.Packet, in *Interface) {
+	const headers = packet.IPv6HeaderLen + icmpHeader
+	quote := p.Network()
+	quote = quote[:min(len(quote), maxError6-headers)]
+	l3 := makeRoom(e, packet.EtherIPv6, headers+len(quote))
+	h := (*packet.IPv6)(l3)
+	*h = packet.IPv6{0: 6 << 4, 6: packet.ProtoICMPv6, 7: errorTTL}
+	binary.BigEndian.PutUint16(h[4:], uint16(len(l3)-packet.IPv6HeaderLen))
+	*h.Src(), *h.Dst() = in.Addr6, *p.IPv6().Src()
+	code := errorCode[p.Answer]
+	icmp := l3[packet.IPv6HeaderLen:]
+	copy(icmp, []byte{code.type6, code.code6, 0, 0, 0, 0, 0, 0})
+	if p.Answer == packet.TooBig {
+		binary.BigEndian.PutUint32(icmp[4:], uint32(p.MTU))
+	}
+	copy(icmp[icmpHeader:], quote)
+	sum := packet.Sum(h.PseudoSum(packet.ProtoICMPv6, len(icmp)), icmp)
+	binary.BigEndian.PutUint16(icmp[2:], ^packet.Fold(sum))
+	e.L4, e.Proto, e.Flags = packet.IPv6HeaderLen, packet.ProtoICMPv6, packet.IsIPv6
+}
+
+// makeRoom makes e a frame with n bytes of network packet and returns those.
+func makeRoom(e *packet.Packet, etherType uint16, n int) []byte {
+	frame := reserve(e.Mbuf, packet.EthernetLen+n)
+	binary.BigEndian.PutUint16(frame[12:], etherType)
+	e.Data, e.Len = unsafe.Pointer(&frame[0]), uint16(len(frame))
+	return frame[packet.EthernetLen:]
+}
+
+// limiter is a token bucket per kind of error; a bucket holds what a tenth of a
+// second lets through. Source: FF-10; RFC 1812 4.3.2.8, RFC 4443 2.4 (f).
+type limiter [answerKinds]struct {
+	tokens float64
+	lastNs int64
+}
+
+func (l *limiter) allow(kind packet.Answer, perSecond int, nowNs int64) bool {
+	b := &l[kind]
+	burst := max(1, float64(perSecond)/10)
+	b.tokens = min(burst, b.tokens+float64(nowNs-b.lastNs)*float64(perSecond)/1e9)
+	b.lastNs = nowNs
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}

@@ -1,0 +1,117 @@
+package pipeline
+
+import (
+	"unsafe"
+
+	"ffwd/packet"
+)
+
+// txBuffer gathers mbufs for one call into the device, or into the pool.
+type txBuffer struct {
+	queue TxQueue
+	mbufs []*packet.Mbuf
+	n     int
+	bytes uint64 // of the frames gathered
+}
+
+// output acts on the verdicts: the one place where packets leave the pipeline.
+// Whatever the stages did, each mbuf has exactly one new owner afterwards.
+func (w *Worker) output(b *packet.Burst) {
+	w.errors.N = 0
+	w.dispose(b)
+	if w.errors.N == 0 {
+		return
+	}
+	// ICMP errors are routed like any packet, but never answered.
+	w.errors.NowNs = b.NowNs
+	for _, stage := range [...]int{stageRoute, stageMTU, stageRewrite} {
+		w.stages[stage].Process(&w.errors)
+	}
+	for i := range w.errors.Live() {
+		if p := &w.errors.Pkts[i]; p.Verdict == packet.Reject {
+			p.DropFor(packet.ErrorSuppressed)
+		}
+	}
+	w.dispose(&w.errors)
+}
+
+func (w *Worker) dispose(b *packet.Burst) {
+	for i := range b.Live() {
+		p := &b.Pkts[i]
+		switch p.Verdict {
+		case packet.Transmit:
+			w.counter.FastForwarded++
+			w.transmit(w.snap.Interfaces[p.Egress].Port, p.Mbuf)
+		case packet.Fragment:
+			w.fragment(p)
+		case packet.Held:
+		case packet.Punt:
+			// Without a slow path there is nobody to take it. Source: SP-5.
+			w.discard(p)
+		case packet.Reject:
+			w.answer(p, b.NowNs)
+			w.discard(p)
+		default:
+			w.discard(p)
+		}
+	}
+}
+
+// discard drops a packet for its reason.
+func (w *Worker) discard(p *packet.Packet) {
+	w.counter.Drops[p.Reason]++
+	w.release(p.Mbuf)
+}
+
+// release gives an mbuf back to its pool, at the latest at the next flush.
+func (w *Worker) release(m *packet.Mbuf) {
+	g := &w.garbage
+	g.mbufs[g.n] = m
+	if g.n++; g.n == len(g.mbufs) {
+		w.empty(g)
+	}
+}
+
+func (w *Worker) empty(g *txBuffer) {
+	w.config.Pool.Free(unsafe.Pointer(&g.mbufs[0]), g.n)
+	g.n = 0
+}
+
+// transmit queues a finished frame on a physical port.
+func (w *Worker) transmit(port uint16, m *packet.Mbuf) {
+	t := &w.tx[port]
+	t.mbufs[t.n] = m
+	t.bytes += uint64(m.PktLen)
+	if t.n++; t.n == len(t.mbufs) {
+		w.send(port)
+	}
+}
+
+// send gives the gathered frames to the device and frees those it does not take.
+func (w *Worker) send(port uint16) {
+	t := &w.tx[port]
+	sent := t.queue.Tx(unsafe.Pointer(&t.mbufs[0]), t.n)
+	for _, m := range t.mbufs[sent:t.n] {
+		t.bytes -= uint64(m.PktLen)
+		w.counter.Drops[packet.TxFull]++
+		w.release(m)
+	}
+	c := &w.counter.Ports[port]
+	c.TxPackets += uint64(sent)
+	c.TxBytes += t.bytes
+	c.TxDropped += uint64(t.n - sent)
+	w.counter.Transmitted += uint64(sent)
+	t.n, t.bytes = 0, 0
+}
+
+// flush empties all buffers at the end of a poll.
+func (w *Worker) flush() {
+	for port := range w.tx {
+		if w.tx[port].n > 0 {
+			w.send(uint16(port))
+		}
+	}
+	if w.garbage.n > 0 {
+		w.empty(&w.garbage)
+	}
+}

@@ -1,0 +1,238 @@
+package pipeline
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"ffwd/packet"
+)
+
+// Parse checks frames from the wire and finds their headers.
+//
+// Needs:  the mbufs received.
+// Writes: every field that describes the frame; Verdict Continue when it may be forwarded.
+// Drops:  frame_too_short, not_our_mac, unknown_vlan, bad_version, bad_header_length,
+//
+//	bad_total_length, bad_checksum, martian.
+//
+// Punts:  arp, ethertype, multicast, options, extension, local (IPv6 link-local).
+// Source: FF-2 to FF-4, FF-14; RFC 1812 5.2.2 and 5.3.7, RFC 8200.
+type Parse struct{ *context }
+
+// Process parses the burst.
+func (s *Parse) Process(b *packet.Burst) {
+	ports := &s.snap.Ports[s.port]
+	bytes := uint64(0)
+	for i, m := range s.received[:b.N] {
+		p := &b.Pkts[i]
+		*p = packet.Packet{Mbuf: m, Data: m.Data(), Len: m.DataLen, Ingress: ports.Untagged, L3: packet.EthernetLen}
+		bytes += uint64(m.DataLen)
+		s.frame(p, ports)
+	}
+	s.counters.Ports[s.port].RxBytes += bytes
+}
+
+// frame handles the link header and branches on the network protocol.
+func (s *Parse) frame(p *packet.Packet, ports *PortMap) {
+	if p.Len < packet.EthernetLen {
+		p.DropFor(packet.FrameTooShort)
+		return
+	}
+	eth := (*packet.Ethernet)(p.Data)
+	etherType := eth.EtherType()
+	if etherType == packet.EtherVLAN || p.Mbuf.OlFlags&packet.RxVLANStripped != 0 {
+		var ok bool
+		if etherType, ok = s.tag(p, ports, etherType); !ok {
+			return
+		}
+	}
+	in := &s.snap.Interfaces[p.Ingress]
+	if dst := eth.Dst(); dst != in.MAC {
+		if dst&packet.MACGroupBit != 0 {
+			p.Flags |= packet.LinkMulticast
+		} else if !in.Promiscuous {
+			p.DropFor(packet.NotOurMAC)
+			return
+		}
+	}
+	switch etherType {
+	case packet.EtherIPv4:
+		s.ipv4(p, in)
+	case packet.EtherIPv6:
+		s.ipv6(p)
+	case packet.EtherARP:
+		p.PuntFor(packet.PuntARP)
+	default:
+		p.PuntFor(packet.PuntEtherType)
+	}
+}
+
+// tag finds the VLAN sub-port. The tag is in the frame, or the device took it
+// out and left it in the mbuf.
+func (s *Parse) tag(p *packet.Packet, ports *PortMap, etherType uint16) (inner uint16, ok bool) {
+	tci := p.Mbuf.VlanTCI
+	if etherType == packet.EtherVLAN && p.Mbuf.OlFlags&packet.RxVLANStripped == 0 {
+		if p.Len < packet.EthernetLen+packet.VLANTagLen {
+			p.DropFor(packet.FrameTooShort)
+			return 0, false
+		}
+		tag := (*[4]byte)(unsafe.Add(p.Data, packet.EthernetLen))
+		tci, etherType = binary.BigEndian.Uint16(tag[:]), binary.BigEndian.Uint16(tag[2:])
+		p.L3 += packet.VLANTagLen
+	}
+	if p.Ingress = ports.tagged(tci & packet.VLANIDMask); p.Ingress == 0 {
+		p.DropFor(packet.UnknownVLAN)
+		return 0, false
+	}
+	return etherType, true
+}
+
+// ipv4 does RFC 1812's checks in the order of the cheapest rejection, and trims
+// the link layer's padding.
+func (s *Parse) ipv4(p *packet.Packet, in *Interface) {
+	room := p.L3Len()
+	if room < packet.IPv4HeaderLen {
+		p.DropFor(packet.FrameTooShort)
+		return
+	}
+	h := p.IPv4()
+	p.L4 = packet.IPv4HeaderLen
+	if h[0] != 0x45 && !unusual(p, h, room) {
+		return
+	}
+	total := h.TotalLen()
+	if total < int(p.L4) || total > room {
+		p.DropFor(packet.BadTotalLength)
+		return
+	}
+	if !checksumOK(p, h) {
+		p.DropFor(packet.BadChecksum)
+		return
+	}
+	p.Len = uint16(p.L3) + uint16(total)
+	if martian4[h[12]]|martian4[h[16]] != 0 && !unicast(p, h) {
+		return
+	}
+	p.Proto = h.Proto()
+	if frag := h.FragField(); frag&(packet.IPv4MoreFragments|packet.IPv4OffsetMask) != 0 {
+		p.Flags |= packet.IsFragment
+		if frag&packet.IPv4OffsetMask != 0 {
+			p.Flags |= packet.LaterFragment
+		}
+	}
+	if p.Flags&packet.LinkMulticast != 0 {
+		p.PuntFor(packet.PuntMulticast)
+		return
+	}
+	if p.L4 > packet.IPv4HeaderLen && in.Options != OptionsForward {
+		if p.PuntFor(packet.PuntOptions); in.Options == OptionsDrop {
+			p.Verdict = packet.Drop
+		}
+		return
+	}
+	p.Verdict = packet.Continue
+	transport(p)
+}
+
+// unusual checks version and length of a header that is not 20 bytes long.
+func unusual(p *packet.Packet, h *packet.IPv4, room int) bool {
+	switch n := h.HeaderLen(); {
+	case h[0]>>4 != 4:
+		p.DropFor(packet.BadVersion)
+	case n < packet.IPv4HeaderLen || n > room:
+		p.DropFor(packet.BadHeaderLength)
+	default:
+		p.L4 = uint8(n)
+		return true
+	}
+	return false
+}
+
+// checksumOK verifies the header checksum unless the NIC has done so.
+func checksumOK(p *packet.Packet, h *packet.IPv4) bool {
+	switch p.Mbuf.OlFlags & packet.RxIPCksumMask {
+	case packet.RxIPCksumGood:
+		return true
+	case packet.RxIPCksumBad:
+		return false
+	}
+	if p.L4 == packet.IPv4HeaderLen {
+		return h.ChecksumOK()
+	}
+	return packet.Checksum(unsafe.Slice((*byte)(unsafe.Pointer(h)), p.L4)) == 0
+}
+
+// martian4 marks first octets that need a second look, as source or destination.
+var martian4 = func() (t [256]uint8) {
+	t[0], t[127] = 1, 1
+	for i := 224; i < 256; i++ {
+		t[i] = 1
+	}
+	return t
+}()
+
+// unicast looks at unusual addresses. It leaves group destinations to the slow
+// path and drops the rest, except 0/8 as a destination, which is routed like any
+// address. Source: FF-4; RFC 1812 5.3.7, RFC 1122 3.2.1.3.
+func unicast(p *packet.Packet, h *packet.IPv4) bool {
+	if martian4[h[12]] != 0 {
+		if h.Src() == 0 && (h.Dst() == 0xffffffff || h[16]>>4 == 14) {
+			p.PuntFor(packet.PuntMulticast) // DHCP: a host that has no address yet
+			return false
+		}
+		p.DropFor(packet.Martian)
+		return false
+	}
+	switch dst := h.Dst(); {
+	case dst == 0 || h[16] == 127 || h[16] >= 240 && dst != 0xffffffff:
+		p.DropFor(packet.Martian)
+	case h[16] >= 224:
+		p.PuntFor(packet.PuntMulticast)
+	default:
+		return true
+	}
+	return false
+}
+
+// transport finds the ports of a whole datagram, or an echo's identifier.
+func transport(p *packet.Packet) {
+	if p.Flags&packet.IsFragment != 0 {
+		return
+	}
+	size := p.L3Len() - int(p.L4)
+	l4 := unsafe.Add(p.Data, uintptr(p.L3)+uintptr(p.L4))
+	var need int
+	switch p.Proto {
+	case packet.ProtoTCP:
+		need = 20
+	case packet.ProtoUDP, packet.ProtoICMP, packet.ProtoICMPv6:
+		need = 8
+	case packet.ProtoSCTP:
+		need = 12
+	default:
+		return
+	}
+	if size < need {
+		p.Flags |= packet.Truncated
+		return
+	}
+	h := (*[8]byte)(l4)
+	switch p.Proto {
+	case packet.ProtoICMP, packet.ProtoICMPv6:
+		if !isEcho(p.Proto, h[0]) {
+			return
+		}
+		p.SrcPort = binary.BigEndian.Uint16(h[4:])
+		p.DstPort = p.SrcPort
+	default:
+		p.SrcPort, p.DstPort = binary.BigEndian.Uint16(h[0:]), binary.BigEndian.Uint16(h[2:])
+	}
+	p.Flags |= packet.HasPorts
+}
+
+func isEcho(proto, icmpType uint8) bool {
+	if proto == packet.ProtoICMP {
+		return icmpType == packet.ICMPEchoRequest || icmpType == packet.ICMPEchoReply
+	}
+	return icmpType == packet.ICMPv6EchoRequest || icmpType == packet.ICMPv6EchoReply
+}

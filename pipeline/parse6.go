@@ -1,0 +1,111 @@
+package pipeline
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"ffwd/packet"
+)
+
+// maxExtensions is how many extension headers we follow before leaving the
+// packet to the slow path.
+const maxExtensions = 8
+
+// ipv6 checks an IPv6 header and finds its transport header.
+// Source: FF-14; RFC 8200 section 3, RFC 4291 2.5 and 2.7.
+func (s *Parse) ipv6(p *packet.Packet) {
+	room := p.L3Len()
+	if room < packet.IPv6HeaderLen {
+		p.DropFor(packet.FrameTooShort)
+		return
+	}
+	h := p.IPv6()
+	if h[0]>>4 != 6 {
+		p.DropFor(packet.BadVersion)
+		return
+	}
+	total := packet.IPv6HeaderLen + h.PayloadLen()
+	if total > room {
+		p.DropFor(packet.BadTotalLength)
+		return
+	}
+	p.Flags |= packet.IsIPv6
+	p.Len = uint16(p.L3) + uint16(total)
+	p.L4 = packet.IPv6HeaderLen
+	p.Proto = h.NextHeader()
+	src, dst := h.Src(), h.Dst()
+	switch {
+	case src[0] == 0xff || loopback6(src) || unspecified6(dst) || loopback6(dst):
+		p.DropFor(packet.Martian)
+		return
+	case dst[0] == 0xff || p.Flags&packet.LinkMulticast != 0:
+		p.PuntFor(packet.PuntMulticast)
+		return
+	case unspecified6(src):
+		p.DropFor(packet.Martian)
+		return
+	case linkLocal6(dst):
+		p.PuntFor(packet.PuntLocal)
+		return
+	}
+	p.Verdict = packet.Continue
+	switch p.Proto {
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoICMPv6:
+	default:
+		if !extensions(p, h, total) {
+			p.PuntFor(packet.PuntExtension)
+			return
+		}
+	}
+	transport(p)
+}
+
+// extensions walks to the transport header. It returns false for a chain that
+// the fast path leaves alone: hop-by-hop options, too long, or cut short.
+func extensions(p *packet.Packet, h *packet.IPv6, total int) bool {
+	whole := unsafe.Slice((*byte)(unsafe.Pointer(h)), total)
+	at := packet.IPv6HeaderLen
+	for range maxExtensions {
+		switch p.Proto {
+		case packet.ProtoHopByHop:
+			return false
+		case packet.ProtoRouting, packet.ProtoDstOpts, packet.ProtoFragment, packet.ProtoAH:
+		default:
+			p.L4 = uint8(min(at, 255))
+			return at <= 255
+		}
+		if at+8 > total {
+			return false
+		}
+		size := 8 + 8*int(whole[at+1])
+		switch p.Proto {
+		case packet.ProtoFragment: // its second byte is reserved. Source: RFC 8200 4.5
+			size = 8
+			if frag := binary.BigEndian.Uint16(whole[at+2:]); frag&0xfff9 != 0 {
+				p.Flags |= packet.IsFragment
+				if frag&0xfff8 != 0 {
+					p.Flags |= packet.LaterFragment
+					p.Proto, p.L4 = whole[at], uint8(min(at+size, 255))
+					return at+size <= 255
+				}
+			}
+		case packet.ProtoAH: // counts 4-byte words. Source: RFC 4302 2.2
+			size = 4 * (int(whole[at+1]) + 2)
+		}
+		if at+size > total {
+			return false
+		}
+		p.Proto, at = whole[at], at+size
+	}
+	return false
+}
+
+func unspecified6(a *[16]byte) bool {
+	return binary.LittleEndian.Uint64(a[:])|binary.LittleEndian.Uint64(a[8:]) == 0
+}
+
+func loopback6(a *[16]byte) bool {
+	return binary.BigEndian.Uint64(a[:]) == 0 && binary.BigEndian.Uint64(a[8:]) == 1
+}
+
+func linkLocal6(a *[16]byte) bool { return a[0] == 0xfe && a[1]&0xc0 == 0x80 }

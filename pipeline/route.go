@@ -1,0 +1,123 @@
+package pipeline
+
+import (
+	"encoding/binary"
+
+	"ffwd/fib"
+	"ffwd/packet"
+)
+
+// Route finds each packet's next hop: one lookup answers forward, local,
+// broadcast, blackhole, unreachable or prohibited.
+//
+// Needs:  Parse; Tuple for the choice among equal next hops.
+// Writes: NextHop (an adjacency's index), Egress, MTU.
+// Drops:  blackhole; no_route, unreachable, prohibited, no_neighbour with an ICMP error.
+// Punts:  local, multicast (subnet broadcast).
+// Source: FF-5, FF-8, FF-14, FF-16.
+type Route struct {
+	*context
+	v4, v6 routeBatch
+	dst4   [packet.MaxBurst]uint32
+	dst6   [packet.MaxBurst]*[16]byte
+}
+
+// routeBatch gathers the packets of one family and VRF for a lookup.
+type routeBatch struct {
+	n           int
+	pkts        [packet.MaxBurst]*packet.Packet
+	nextHops    [packet.MaxBurst]fib.NextHopID
+	adjacencies [packet.MaxBurst]fib.AdjacencyIndex
+}
+
+// Process routes the burst, one VRF after the other.
+func (s *Route) Process(b *packet.Burst) {
+	for vrf, table := range s.snap.Tables {
+		s.gather(b, uint16(vrf))
+		if s.v4.n > 0 {
+			table.LookupBatch4(s.dst4[:s.v4.n], s.v4.nextHops[:])
+			s.resolve(&s.v4, table)
+		}
+		if s.v6.n > 0 {
+			table.LookupBatch6(s.dst6[:s.v6.n], s.v6.nextHops[:])
+			s.resolve(&s.v6, table)
+		}
+	}
+}
+
+// gather lists the packets to be looked up in one VRF.
+func (s *Route) gather(b *packet.Burst, vrf uint16) {
+	s.v4.n, s.v6.n = 0, 0
+	for i := range b.Live() {
+		p := &b.Pkts[i]
+		if p.Verdict != packet.Continue || s.snap.Interfaces[p.Ingress].VRF != vrf {
+			continue
+		}
+		if p.Flags&packet.IsIPv6 != 0 {
+			s.dst6[s.v6.n] = p.IPv6().Dst()
+			s.v6.pkts[s.v6.n] = p
+			s.v6.n++
+			continue
+		}
+		s.dst4[s.v4.n] = p.IPv4().Dst()
+		s.v4.pkts[s.v4.n] = p
+		s.v4.n++
+	}
+}
+
+// resolve turns next hops into adjacencies and marks the packets accordingly.
+func (s *Route) resolve(r *routeBatch, table *fib.Table) {
+	table.Adjacencies(r.nextHops[:r.n], r.adjacencies[:])
+	for i, p := range r.pkts[:r.n] {
+		index := r.adjacencies[i]
+		a := table.Adjacency(index)
+		if a.Kind == fib.Group {
+			a = table.Member(a, flowHash(p))
+			index = table.IndexOf(a)
+		}
+		if a.Kind != fib.Forward {
+			unforwardable(p, a)
+			continue
+		}
+		p.NextHop, p.Egress, p.MTU = uint32(index), a.Iface, uint16(a.MTUBytes)
+		if p.Flags&packet.IsIPv6 != 0 && linkLocal6(p.IPv6().Src()) {
+			p.DropFor(packet.Martian) // leaves its link. Source: RFC 4291 2.5.6
+		}
+	}
+}
+
+// unforwardable says what becomes of a packet whose route does not lead on.
+func unforwardable(p *packet.Packet, a *fib.Adjacency) {
+	switch a.Kind {
+	case fib.Local:
+		p.PuntFor(packet.PuntLocal)
+	case fib.Broadcast:
+		p.PuntFor(packet.PuntMulticast)
+	case fib.Blackhole:
+		p.DropFor(packet.Blackhole)
+	case fib.Glean:
+		p.RejectFor(packet.NoNeighbour, packet.HostUnreachable)
+	case fib.Unreachable:
+		p.RejectFor(packet.Unreachable, packet.HostUnreachable)
+	case fib.Prohibit:
+		p.RejectFor(packet.Prohibited, packet.AdminProhibited)
+	default:
+		p.RejectFor(packet.NoRoute, packet.NetUnreachable)
+	}
+}
+
+// flowHash chooses among equal next hops. Packets without ports, fragments
+// foremost, go by their addresses, so that one datagram takes one path.
+func flowHash(p *packet.Packet) uint32 {
+	if p.Hash != 0 {
+		return uint32(p.Hash >> 16)
+	}
+	const spread = 0x9e3779b97f4a7c15 // 2^64 / phi
+	if p.Flags&packet.IsIPv6 == 0 {
+		h := p.IPv4()
+		return uint32((uint64(h.Src())<<32 | uint64(h.Dst())) * spread >> 32)
+	}
+	h, le := p.IPv6(), binary.LittleEndian
+	mixed := le.Uint64(h[8:])*3 ^ le.Uint64(h[16:])*5 ^ le.Uint64(h[24:])*7 ^ le.Uint64(h[32:])*11
+	return uint32(mixed * spread >> 32)
+}

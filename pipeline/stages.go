@@ -1,0 +1,70 @@
+package pipeline
+
+import (
+	"ffwd/ct"
+	"ffwd/packet"
+)
+
+// Stage is one step of the packet's way.
+type Stage interface {
+	// Process marks the packets of the burst that have not met their end yet,
+	// those whose verdict is packet.Continue.
+	Process(b *packet.Burst)
+}
+
+// context is what the stages of one worker share. snap is renewed at each poll.
+type context struct {
+	snap     *Snapshot
+	table    *ct.Table // nil: stateless
+	secret   *ct.Secret
+	counters *Counters
+	port     uint16         // physical port the burst came from
+	received []*packet.Mbuf // what the receive queue gave, for Parse
+}
+
+// Stages in the order of the packet's way; their numbers index Counters.Stages.
+const (
+	stageParse = iota
+	stageTuple
+	stageSteer
+	stageConntrack
+	stagePolicyIn
+	stageRoute
+	stagePolicyOut
+	stageTTL
+	stageMTU
+	stageRewrite
+	stageConfirm
+	stageOutput // the worker's own part
+	numStages
+)
+
+// StageNames are the stages' names in metrics and listings.
+var StageNames = [numStages]string{
+	"parse", "tuple", "steer", "conntrack", "policy_in", "route",
+	"policy_out", "ttl", "mtu", "rewrite", "confirm", "output",
+}
+
+// stages returns the one order. Those that a worker does not need are left nil.
+func stages(c *context, s *Steer) [stageOutput]Stage {
+	list := [stageOutput]Stage{
+		stageParse:     &Parse{c},
+		stageTuple:     &Tuple{c},
+		stageSteer:     s,
+		stageConntrack: &Conntrack{c},
+		stagePolicyIn:  &Policy{context: c, hook: ct.HookIn},
+		stageRoute:     &Route{context: c},
+		stagePolicyOut: &Policy{context: c, hook: ct.HookOut},
+		stageTTL:       &TTL{c},
+		stageMTU:       &MTU{},
+		stageRewrite:   &Rewrite{context: c},
+		stageConfirm:   &Confirm{c},
+	}
+	if s == nil {
+		list[stageSteer] = nil // a nil *Steer is not a nil Stage
+	}
+	if c.table == nil {
+		list[stageConntrack], list[stageConfirm] = nil, nil
+	}
+	return list
+}

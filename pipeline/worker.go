@@ -1,0 +1,295 @@
+package pipeline
+
+import (
+	"fmt"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"ffwd/clock"
+	"ffwd/ct"
+	"ffwd/epoch"
+	"ffwd/mem"
+	"ffwd/packet"
+)
+
+// RxQueue is a receive queue. Rx stores up to max received single-segment mbufs
+// at dst, an array of *packet.Mbuf outside the Go heap, and returns how many.
+type RxQueue interface {
+	Rx(dst unsafe.Pointer, max int) int
+}
+
+// TxQueue is a transmit queue. Tx takes over the first mbufs of the n at src and
+// returns how many it took.
+type TxQueue interface {
+	Tx(src unsafe.Pointer, n int) int
+}
+
+// Pool allocates and frees mbufs, in bulk. Alloc is all or nothing.
+type Pool interface {
+	Alloc(dst unsafe.Pointer, n int) bool
+	Free(src unsafe.Pointer, n int)
+}
+
+// Receive is a receive queue that a worker polls.
+type Receive struct {
+	Port  uint16 // physical port
+	Queue RxQueue
+}
+
+// Config is what a Worker is made of.
+type Config struct {
+	Index    int // among the workers
+	Burst    int // largest burst, 1 to packet.MaxBurst
+	Snapshot *atomic.Pointer[Snapshot]
+	Table    *ct.Table // nil: stateless
+	Secret   *ct.Secret
+	Clock    *clock.Clock
+	Epoch    *epoch.Member
+	Pool     Pool
+	Rx       []Receive
+	Tx       []TxQueue // by physical port
+	Group    *Group
+	Steered  []bool // by physical port: handed over in software; nil: none
+	// Enter and Leave run on the worker's locked thread: affinity, DPDK registration.
+	Enter func() error
+	Leave func()
+}
+
+// Worker is one poll loop. All its fields belong to the thread in Run, except
+// the mailbox.
+type Worker struct {
+	context
+	config  Config
+	counter Counters
+	stages  [stageOutput]Stage
+	burst   packet.Burst // from the wire or a ring
+	errors  packet.Burst // ICMP errors of that burst
+	limits  limiter
+	tx      []txBuffer
+	garbage txBuffer // mbufs to be freed
+	scratch []*packet.Mbuf
+	region  *mem.Region
+	bursts  uint64 // counts towards SampleEvery
+	last    uint64 // cycles at the latest poll
+
+	mail    atomic.Pointer[request]
+	mailMu  sync.Mutex
+	running atomic.Bool
+	stopped chan struct{}
+}
+
+// NewWorker makes a worker; nothing runs yet.
+func NewWorker(c Config) (*Worker, error) {
+	if c.Burst < 1 || c.Burst > packet.MaxBurst {
+		return nil, fmt.Errorf("pipeline: burst of %d: must be 1 to %d", c.Burst, packet.MaxBurst)
+	}
+	// Arrays of mbuf pointers lie outside the Go heap: cgo looks at every
+	// element of one inside, at 900 ns a call.
+	const array = packet.MaxBurst
+	pointers := array * (3 + len(c.Tx))
+	region, err := mem.Map(pointers*int(unsafe.Sizeof(uintptr(0))), mem.Plain)
+	if err != nil {
+		return nil, fmt.Errorf("pipeline: worker %d: %w", c.Index, err)
+	}
+	all := unsafe.Slice((**packet.Mbuf)(region.Base()), pointers)
+	next := func() []*packet.Mbuf {
+		a := all[:array:array]
+		all = all[array:]
+		return a
+	}
+	w := &Worker{config: c, region: region, stopped: make(chan struct{})}
+	w.counter.Ports = make([]PortCounters, len(c.Tx))
+	w.context = context{snap: c.Snapshot.Load(), table: c.Table, secret: c.Secret, counters: &w.counter, received: next()}
+	w.garbage = txBuffer{mbufs: next()}
+	w.scratch = next()
+	for _, q := range c.Tx {
+		w.tx = append(w.tx, txBuffer{queue: q, mbufs: next()})
+	}
+	w.stages = stages(&w.context, c.Group.steer(&w.context, c.Index, c.Steered))
+	return w, nil
+}
+
+// Run polls until the group stops, then drains. It must be called on a locked
+// thread. It returns the error of Config.Enter.
+func (w *Worker) Run() error {
+	if err := w.config.Enter(); err != nil {
+		w.config.Group.receiving.Add(-1)
+		return err
+	}
+	defer w.config.Leave()
+	w.mailMu.Lock()
+	w.running.Store(true)
+	w.mailMu.Unlock()
+	w.config.Epoch.Online()
+	w.last = w.config.Clock.Cycles()
+	for !w.config.Group.stop.Load() {
+		w.poll(true)
+	}
+	w.config.Group.receiving.Add(-1)
+	for w.config.Group.receiving.Load() > 0 || w.backlog() > 0 {
+		w.poll(false)
+	}
+	w.config.Epoch.Offline()
+	w.running.Store(false)
+	close(w.stopped)
+	return nil
+}
+
+// Close releases the worker's memory after Run has returned.
+func (w *Worker) Close() error { return w.region.Close() }
+
+// poll is one turn of the loop: every queue and ring once, then what is due.
+func (w *Worker) poll(receive bool) {
+	c := w.config.Clock
+	start := c.Cycles()
+	now := c.At(start)
+	w.gap(start)
+	w.snap = w.config.Snapshot.Load()
+	before := w.counter.Received + w.counter.TakenOver
+	if receive {
+		for i := range w.config.Rx {
+			w.receive(&w.config.Rx[i], now)
+		}
+	}
+	for _, ring := range w.config.Group.inbound(w.config.Index) {
+		if ring.take(&w.burst, w.config.Burst); w.burst.N > 0 {
+			w.counter.TakenOver += uint64(w.burst.N)
+			w.burst.NowNs = now
+			w.carry(stageConntrack)
+		}
+	}
+	w.flush()
+	if w.table != nil {
+		w.table.Expire(now, expiryBudget)
+	}
+	w.config.Epoch.Quiescent()
+	if w.mail.Load() != nil {
+		w.answerMail()
+	}
+	w.counter.Polls++
+	spent := c.Cycles() - start
+	w.counter.Cycles += spent
+	if w.counter.Received+w.counter.TakenOver != before {
+		w.counter.BusyPolls++
+		w.counter.BusyCycles += spent
+	}
+}
+
+// expiryBudget is how many flows a poll may expire: more than a burst can
+// create, so that expiry keeps up at any rate of new flows.
+const expiryBudget = 2 * packet.MaxBurst
+
+// receive takes one burst from a queue through the whole pipeline.
+func (w *Worker) receive(rx *Receive, now int64) {
+	n := rx.Queue.Rx(unsafe.Pointer(&w.received[0]), w.config.Burst)
+	if n == 0 {
+		return
+	}
+	w.counter.Received += uint64(n)
+	w.counter.Ports[rx.Port].RxPackets += uint64(n)
+	w.port = rx.Port
+	w.burst.N, w.burst.NowNs = n, now
+	w.carry(stageParse)
+}
+
+// carry takes the burst through the stages from first on, and out. One burst in
+// SampleEvery is measured stage by stage.
+func (w *Worker) carry(first int) {
+	b := &w.burst
+	if w.bursts++; w.bursts%SampleEvery == 0 {
+		w.measure(first)
+		return
+	}
+	for _, s := range w.stages[first:] {
+		if s != nil {
+			s.Process(b)
+		}
+	}
+	w.output(b)
+}
+
+func (w *Worker) measure(first int) {
+	b, c := &w.burst, w.config.Clock
+	at := c.Cycles()
+	charge := func(stage int) {
+		now := c.Cycles()
+		w.counter.Stages[stage].Cycles += now - at
+		w.counter.Stages[stage].Packets += uint64(b.N)
+		at = now
+	}
+	for i, s := range w.stages[first:] {
+		if s != nil {
+			s.Process(b)
+			charge(first + i)
+		}
+	}
+	w.output(b)
+	charge(stageOutput)
+}
+
+// gap records the time since the latest poll began.
+func (w *Worker) gap(start uint64) {
+	us := uint64(w.config.Clock.Ns(start-w.last)) / 1000
+	w.counter.Gaps[min(bits.Len64(us), GapBuckets-1)]++
+	w.last = start
+}
+
+func (w *Worker) backlog() (n int) {
+	for _, ring := range w.config.Group.inbound(w.config.Index) {
+		n += ring.Len()
+	}
+	return n
+}
+
+// request is something that control wants done between two polls.
+type request struct {
+	do   func()
+	done chan struct{}
+}
+
+// Do runs f on the worker's thread between two polls, or here when the worker
+// does not run, and returns when it has run. f sees a consistent state and must
+// be short: the worker's packets wait for it. Any goroutine may call it.
+func (w *Worker) Do(f func()) {
+	w.mailMu.Lock()
+	defer w.mailMu.Unlock()
+	if !w.running.Load() {
+		f()
+		return
+	}
+	r := &request{f, make(chan struct{})}
+	w.mail.Store(r)
+	select {
+	case <-r.done:
+	case <-w.stopped:
+		if w.mail.CompareAndSwap(r, nil) { // the worker left without looking
+			f()
+		} else {
+			<-r.done
+		}
+	}
+}
+
+func (w *Worker) answerMail() {
+	if r := w.mail.Swap(nil); r != nil {
+		r.do()
+		close(r.done)
+	}
+}
+
+// Counters returns a consistent copy of the worker's counters.
+func (w *Worker) Counters() (c Counters, flows ct.Stats) {
+	w.Do(func() {
+		c = w.counter
+		c.Ports = append([]PortCounters(nil), w.counter.Ports...)
+		if w.table != nil {
+			flows = w.table.Stats
+		}
+	})
+	return c, flows
+}
+
+// Table returns the worker's flow table, nil when stateless. Touch it in Do only.
+func (w *Worker) Table() *ct.Table { return w.table }
