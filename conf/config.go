@@ -1,0 +1,191 @@
+package conf
+
+import "net/netip"
+
+// Config is one whole configuration, with every default filled in.
+//
+// The toml and json names are the same, so the file, `ffwd check`, the control
+// socket and the paths in faults speak one language.
+type Config struct {
+	EAL        EAL         `toml:"eal" json:"eal"`
+	Pool       Pool        `toml:"pool" json:"pool"`
+	Workers    Workers     `toml:"workers" json:"workers"`
+	Ports      []Port      `toml:"ports,omitempty" json:"ports"`
+	Routes     []Route     `toml:"routes,omitempty" json:"routes"`
+	Neighbours []Neighbour `toml:"neighbours,omitempty" json:"neighbours"`
+	CT         CT          `toml:"ct" json:"ct"`
+	Policy     Policy      `toml:"policy" json:"policy"`
+	Rules      []Rule      `toml:"rules,omitempty" json:"rules"`
+	ICMP       ICMP        `toml:"icmp" json:"icmp"`
+	Metrics    Metrics     `toml:"metrics" json:"metrics"`
+	Control    Control     `toml:"control" json:"control"`
+	Log        Log         `toml:"log" json:"log"`
+}
+
+// EAL is what DPDK's environment abstraction layer is started with.
+type EAL struct {
+	HugePages HugePages `toml:"huge_pages" json:"huge_pages"`
+	MemoryMB  int       `toml:"memory_mb" json:"memory_mb"`           // MiB without huge pages; 0 = derived from the pools
+	Args      []string  `toml:"args,omitempty" json:"args,omitempty"` // appended to the argument list as they are
+}
+
+// Pool sizes the mempools, of which there is one per NUMA socket in use.
+type Pool struct {
+	Mbufs int `toml:"mbufs" json:"mbufs"` // per socket; 0 = derived from queues and descriptors
+	Cache int `toml:"cache" json:"cache"` // mbufs kept per core; 0 = no cache
+}
+
+// Workers lists the poll loops and their shape.
+type Workers struct {
+	Cores       []int `toml:"cores" json:"cores"`               // one worker per CPU number, in this order
+	Burst       int   `toml:"burst" json:"burst"`               // packets taken per rx call
+	HandoffRing int   `toml:"handoff_ring" json:"handoff_ring"` // slots per pair of workers, a power of two
+}
+
+// Port is an interface of the switch: a device of its own, or, when Parent is
+// set, a VLAN sub-port of one. A sub-port has none of the device's keys; they
+// are zero.
+type Port struct {
+	Name      string         `toml:"name" json:"name"`
+	Device    string         `toml:"device,omitempty" json:"device,omitempty"` // PCI address or DPDK vdev with its arguments
+	Parent    string         `toml:"parent,omitempty" json:"parent,omitempty"`
+	VLAN      int            `toml:"vlan,omitempty" json:"vlan,omitempty"` // 802.1Q VID, 1..4094; sub-ports only
+	MTU       int            `toml:"mtu" json:"mtu"`                       // bytes of L3; a sub-port defaults to its parent's
+	MAC       MAC            `toml:"mac,omitempty" json:"mac,omitzero"`    // zero = the device's, or the parent's
+	Addresses []netip.Prefix `toml:"addresses,omitempty" json:"addresses"` // address and length of its subnet
+	VRF       int            `toml:"vrf" json:"vrf"`
+	Stealth   bool           `toml:"stealth" json:"stealth"` // neither check nor decrement the TTL (FF-7)
+	Options   IPOptions      `toml:"options" json:"options"` // what becomes of IPv4 options (FF-3)
+
+	// The device's own, zero in a sub-port.
+	RxQueues      int      `toml:"rx_queues,omitempty" json:"rx_queues"` // 0 = one per worker, fewer when the device has fewer
+	TxQueues      int      `toml:"tx_queues,omitempty" json:"tx_queues"` // 0 = as above
+	RxDescriptors int      `toml:"rx_descriptors,omitempty" json:"rx_descriptors"`
+	TxDescriptors int      `toml:"tx_descriptors,omitempty" json:"tx_descriptors"`
+	Promiscuous   bool     `toml:"promiscuous,omitempty" json:"promiscuous"`
+	Steering      Steering `toml:"steering,omitempty" json:"steering,omitempty"`
+}
+
+// IsVLAN tells whether the port is a VLAN sub-port of another.
+func (p *Port) IsVLAN() bool { return p.Parent != "" }
+
+// Route is one static route. A unicast route goes by Via and Port, which are one
+// next hop, or by Hops; NextHops gives either as a list.
+type Route struct {
+	Prefix netip.Prefix `toml:"prefix" json:"prefix"`
+	Type   RouteType    `toml:"type" json:"type"`
+	Via    netip.Addr   `toml:"via,omitempty" json:"via,omitzero"`    // zero with a Port = on link
+	Port   string       `toml:"port,omitempty" json:"port,omitempty"` // "" = the port whose subnet holds Via
+	Hops   []Hop        `toml:"hops,omitempty" json:"hops,omitempty" list:"filled"`
+	VRF    int          `toml:"vrf" json:"vrf"`
+}
+
+// Hop is one next hop of a multipath route.
+type Hop struct {
+	Via    netip.Addr `toml:"via,omitempty" json:"via,omitzero"`
+	Port   string     `toml:"port,omitempty" json:"port,omitempty"`
+	Weight int        `toml:"weight" json:"weight"` // share of the flows, 1..256
+}
+
+// NextHops returns the route's next hops: Hops, or Via and Port as the only one.
+// It is empty for a route that is not unicast.
+func (r *Route) NextHops() []Hop {
+	switch {
+	case r.Type != RouteUnicast:
+		return nil
+	case len(r.Hops) > 0:
+		return r.Hops
+	}
+	return []Hop{{Via: r.Via, Port: r.Port, Weight: 1}}
+}
+
+// Neighbour is a static ARP or neighbour discovery entry.
+type Neighbour struct {
+	Port    string     `toml:"port" json:"port"`
+	Address netip.Addr `toml:"address" json:"address"`
+	MAC     MAC        `toml:"mac" json:"mac"`
+}
+
+// CT sizes the connection tracking tables, one of each family per worker.
+type CT struct {
+	Enabled      bool     `toml:"enabled" json:"enabled"`
+	MaxFlows     int      `toml:"max_flows" json:"max_flows"`           // IPv4 flows per worker
+	MaxFlowsIPv6 int      `toml:"max_flows_ipv6" json:"max_flows_ipv6"` // IPv6 flows per worker
+	Timeouts     Timeouts `toml:"timeouts" json:"timeouts"`
+}
+
+// Timeouts are the idle times after which a flow is forgotten, per protocol and
+// state. Names and defaults are those of the kernel's nf_conntrack_*_timeout*
+// sysctls and of libnetfilter_cttimeout.
+type Timeouts struct {
+	ICMP    Duration    `toml:"icmp" json:"icmp"`
+	ICMPv6  Duration    `toml:"icmpv6" json:"icmpv6"`
+	Generic Duration    `toml:"generic" json:"generic"` // every protocol without one of its own
+	TCP     TCPTimeouts `toml:"tcp" json:"tcp"`
+	UDP     UDPTimeouts `toml:"udp" json:"udp"`
+}
+
+// TCPTimeouts has one timeout per state of the TCP tracker, and two that take
+// the place of a longer one while the peer keeps silent.
+type TCPTimeouts struct {
+	SynSent        Duration `toml:"syn_sent" json:"syn_sent"`
+	SynRecv        Duration `toml:"syn_recv" json:"syn_recv"`
+	Established    Duration `toml:"established" json:"established"`
+	FinWait        Duration `toml:"fin_wait" json:"fin_wait"`
+	CloseWait      Duration `toml:"close_wait" json:"close_wait"`
+	LastAck        Duration `toml:"last_ack" json:"last_ack"`
+	TimeWait       Duration `toml:"time_wait" json:"time_wait"`
+	Close          Duration `toml:"close" json:"close"`
+	Unacknowledged Duration `toml:"unacknowledged" json:"unacknowledged"`
+	MaxRetrans     Duration `toml:"max_retrans" json:"max_retrans"`
+}
+
+// UDPTimeouts tells a flow seen in one direction from one that was answered.
+type UDPTimeouts struct {
+	Unreplied Duration `toml:"unreplied" json:"unreplied"`
+	Replied   Duration `toml:"replied" json:"replied"`
+}
+
+// Policy says what becomes of a packet that no rule of a hook matches (FF-6).
+type Policy struct {
+	DefaultIn  Action `toml:"default_in" json:"default_in"`
+	DefaultOut Action `toml:"default_out" json:"default_out"`
+}
+
+// Rule is one line of the ordered rule list; the first that matches decides. A
+// packet matches when it is in every list that is given; an empty list stands
+// for any. A file cannot give an empty list: it would read as "none".
+type Rule struct {
+	Hook     Hook           `toml:"hook" json:"hook"`
+	Action   Action         `toml:"action" json:"action"`
+	InPorts  []string       `toml:"in_ports,omitempty" json:"in_ports,omitempty" list:"filled"`
+	OutPorts []string       `toml:"out_ports,omitempty" json:"out_ports,omitempty" list:"filled"` // hook out only
+	Src      []netip.Prefix `toml:"src,omitempty" json:"src,omitempty" list:"filled"`
+	Dst      []netip.Prefix `toml:"dst,omitempty" json:"dst,omitempty" list:"filled"`
+	Protocol Protocol       `toml:"protocol,omitempty" json:"protocol,omitzero"`
+	SrcPorts []PortRange    `toml:"src_ports,omitempty" json:"src_ports,omitempty" list:"filled"` // TCP, UDP and SCTP only
+	DstPorts []PortRange    `toml:"dst_ports,omitempty" json:"dst_ports,omitempty" list:"filled"` // as above
+	State    []State        `toml:"state,omitempty" json:"state,omitempty" list:"filled"`
+	Comment  string         `toml:"comment,omitempty" json:"comment,omitempty"`
+}
+
+// ICMP bounds the errors that the switch sends (FF-10).
+type ICMP struct {
+	ErrorRate int `toml:"error_rate" json:"error_rate"` // per second, worker and type; 0 = none
+}
+
+// Metrics says where Prometheus finds us.
+type Metrics struct {
+	Address string `toml:"address" json:"address"` // host:port; "" = off
+}
+
+// Control says where the control socket is.
+type Control struct {
+	Socket string `toml:"socket" json:"socket"` // path; "" = off
+}
+
+// Log shapes the log on standard error.
+type Log struct {
+	Level  LogLevel  `toml:"level" json:"level"`
+	Format LogFormat `toml:"format" json:"format"`
+}

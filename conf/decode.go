@@ -1,0 +1,199 @@
+package conf
+
+import (
+	"encoding"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// decoder puts a parsed TOML document into a Config and collects every fault on
+// the way. The toml package's own decoder stops at the first wrong type and
+// matches keys in any case; this one does neither.
+type decoder struct {
+	faults Faults
+	given  map[string]bool // paths of the keys in the document
+}
+
+// takesInteger marks a text type that a file may give as a bare integer.
+type takesInteger interface{ takesInteger() }
+
+// table decodes doc into the struct out, over the defaults of its type.
+func (d *decoder) table(path string, doc map[string]any, out reflect.Value) {
+	setDefaults(out.Addr().Interface(), func(key string) bool { _, ok := doc[key]; return ok })
+	fields := tomlFields(out.Type())
+	for _, key := range sortedKeys(doc) {
+		at := join(path, key)
+		d.given[at] = true
+		i := slices.IndexFunc(fields, func(f tomlField) bool { return f.key == key })
+		if i < 0 {
+			d.faults.add(at, "%s", unknownKey(key, fields))
+			continue
+		}
+		d.value(at, doc[key], out.Field(fields[i].index), fields[i].filled)
+	}
+}
+
+// value decodes one value into out; filled forbids an empty list.
+func (d *decoder) value(path string, in any, out reflect.Value, filled bool) {
+	switch target := out.Addr().Interface().(type) {
+	case *netip.Prefix:
+		setParsed(d, path, in, target, prefixText)
+		return
+	case *netip.Addr:
+		setParsed(d, path, in, target, addrText)
+		return
+	case encoding.TextUnmarshaler:
+		d.text(path, in, target)
+		return
+	}
+	switch out.Kind() {
+	case reflect.Struct:
+		if doc, ok := d.as(path, in, "a table").(map[string]any); ok {
+			d.table(path, doc, out)
+		}
+	case reflect.Slice:
+		d.list(path, in, out, filled)
+	case reflect.String:
+		if text, ok := d.as(path, in, "a string").(string); ok {
+			d.word(path, text, out)
+		}
+	case reflect.Bool:
+		if b, ok := d.as(path, in, "true or false").(bool); ok {
+			out.SetBool(b)
+		}
+	case reflect.Int:
+		if n, ok := d.as(path, in, "an integer").(int64); ok {
+			out.SetInt(n)
+		}
+	default:
+		panic("conf: no decoder for " + out.Type().String())
+	}
+}
+
+// as returns in if it is of the kind wanted, and otherwise notes the fault and
+// returns nil.
+func (d *decoder) as(path string, in any, want string) any {
+	if got := kindOf(in); got != want {
+		d.faults.add(path, "is %s; want %s", got, want)
+		return nil
+	}
+	return in
+}
+
+// kindOf names the TOML type of a value.
+func kindOf(v any) string {
+	switch v.(type) {
+	case map[string]any:
+		return "a table"
+	case []any, []map[string]any:
+		return "a list"
+	case string:
+		return "a string"
+	case bool:
+		return "true or false"
+	case int64:
+		return "an integer"
+	case float64:
+		return "a decimal number"
+	}
+	return "a date or time"
+}
+
+func (d *decoder) list(path string, in any, out reflect.Value, filled bool) {
+	if d.as(path, in, "a list") == nil {
+		return
+	}
+	items := reflect.ValueOf(in)
+	if items.Len() == 0 {
+		if filled {
+			d.faults.add(path, "is empty; leave the key out for any")
+		}
+		out.SetZero()
+		return
+	}
+	list := reflect.MakeSlice(out.Type(), items.Len(), items.Len())
+	for i := range items.Len() {
+		d.value(element(path, i), items.Index(i).Interface(), list.Index(i), false)
+	}
+	out.Set(list)
+}
+
+func (d *decoder) word(path, text string, out reflect.Value) {
+	if w, ok := out.Interface().(word); ok {
+		if fault := wordFault(text, w.words()); fault != "" {
+			d.faults.add(path, "%s", fault)
+			return
+		}
+	}
+	out.SetString(text)
+}
+
+func (d *decoder) text(path string, in any, target encoding.TextUnmarshaler) {
+	if n, isInteger := in.(int64); isInteger {
+		if _, takes := target.(takesInteger); takes {
+			in = strconv.FormatInt(n, 10)
+		}
+	}
+	text, ok := d.as(path, in, "a string").(string)
+	if !ok {
+		return
+	}
+	if err := target.UnmarshalText([]byte(text)); err != nil {
+		d.faults.add(path, "%v", err)
+	}
+}
+
+// setParsed is text for a type of netip, whose own errors name functions.
+func setParsed[T any](d *decoder, path string, in any, target *T, parse func(string) (T, error)) {
+	text, ok := d.as(path, in, "a string").(string)
+	if !ok {
+		return
+	}
+	v, err := parse(text)
+	if err != nil {
+		d.faults.add(path, "%v", err)
+		return
+	}
+	*target = v
+}
+
+// tomlField is a field of a table's type.
+type tomlField struct {
+	key    string
+	index  int
+	filled bool // an empty list is a fault
+}
+
+func tomlFields(t reflect.Type) []tomlField {
+	fields := make([]tomlField, t.NumField())
+	for i := range fields {
+		tag := t.Field(i).Tag
+		key, _, _ := strings.Cut(tag.Get("toml"), ",")
+		fields[i] = tomlField{key: key, index: i, filled: tag.Get("list") == "filled"}
+	}
+	return fields
+}
+
+func unknownKey(key string, fields []tomlField) string {
+	known := make([]string, len(fields))
+	for i, f := range fields {
+		known[i] = f.key
+	}
+	if near := nearest(key, known); near != "" {
+		return fmt.Sprintf("is an unknown key; did you mean %q?", near)
+	}
+	return "is an unknown key; want one of " + strings.Join(known, ", ")
+}
+
+func sortedKeys(doc map[string]any) []string {
+	keys := make([]string, 0, len(doc))
+	for key := range doc {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,84 @@
+package conf
+
+import "time"
+
+// setDefaults fills table, a pointer to a table's type, with its defaults before
+// the keys of the file are put over them. given tells whether the file has a key
+// in this table. It is the only place that knows a default.
+func setDefaults(table any, given func(key string) bool) {
+	switch t := table.(type) {
+	case *Config:
+		t.EAL.HugePages = HugeAuto
+		t.Pool.Cache = 256
+		t.Workers = Workers{Cores: []int{1}, Burst: 64, HandoffRing: 2048}
+		t.CT = CT{Enabled: true, MaxFlows: 1 << 20, MaxFlowsIPv6: 1 << 17, Timeouts: kernelTimeouts}
+		t.Policy = Policy{DefaultIn: ActionAccept, DefaultOut: ActionAccept}
+		t.ICMP.ErrorRate = 1000
+		t.Metrics.Address = "127.0.0.1:9475"
+		t.Control.Socket = "/run/ffwd/ffwd.sock"
+		t.Log = Log{Level: LogInfo, Format: LogText}
+	case *Port:
+		t.Options = OptionsPunt
+		if given("parent") {
+			return // the MTU is the parent's: inheritMTU
+		}
+		t.MTU = 1500
+		t.RxDescriptors, t.TxDescriptors = 1024, 1024
+		t.Steering = SteeringAuto
+	case *Route:
+		t.Type = RouteUnicast
+	case *Hop:
+		t.Weight = 1
+	case *Rule:
+		t.Hook = HookIn
+	}
+}
+
+// inheritMTU gives a sub-port without an MTU that of its parent. It is the one
+// default that needs another table, so it comes after all are decoded.
+func inheritMTU(c *Config, given func(path string) bool) {
+	mtu := make(map[string]int, len(c.Ports))
+	for i := range c.Ports {
+		if p := &c.Ports[i]; !p.IsVLAN() {
+			mtu[p.Name] = p.MTU
+		}
+	}
+	for i := range c.Ports {
+		if p := &c.Ports[i]; p.IsVLAN() && !given(element("ports", i)+".mtu") {
+			p.MTU = mtu[p.Parent]
+		}
+	}
+}
+
+// kernelTimeouts are Linux's defaults.
+// Source: tcp_timeouts in nf_conntrack_proto_tcp.c, udp_timeouts in
+// nf_conntrack_proto_udp.c, nf_ct_icmp_timeout, nf_ct_icmpv6_timeout and
+// nf_ct_generic_timeout.
+var kernelTimeouts = Timeouts{
+	ICMP:    seconds(30),
+	ICMPv6:  seconds(30),
+	Generic: seconds(600),
+	TCP: TCPTimeouts{
+		SynSent:        seconds(120),
+		SynRecv:        seconds(60),
+		Established:    seconds(5 * 24 * 3600),
+		FinWait:        seconds(120),
+		CloseWait:      seconds(60),
+		LastAck:        seconds(30),
+		TimeWait:       seconds(120),
+		Close:          seconds(10),
+		Unacknowledged: seconds(300),
+		MaxRetrans:     seconds(300),
+	},
+	UDP: UDPTimeouts{Unreplied: seconds(30), Replied: seconds(120)},
+}
+
+func seconds(n int) Duration { return Duration(time.Duration(n) * time.Second) }
+
+// Default returns the configuration of an empty file: everything but ports.
+// It does not validate, because a switch without ports is a fault.
+func Default() Config {
+	var c Config
+	setDefaults(&c, func(string) bool { return false })
+	return c
+}

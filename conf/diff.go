@@ -1,0 +1,165 @@
+package conf
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Change is one key that differs between two configurations.
+type Change struct {
+	Path string `json:"path"`          // in the new configuration, or in the old for what was removed
+	Old  string `json:"old,omitempty"` // "" = added
+	New  string `json:"new,omitempty"` // "" = removed
+}
+
+func (c Change) String() string {
+	switch {
+	case c.Old == "":
+		return fmt.Sprintf("%s: %s added", c.Path, c.New)
+	case c.New == "":
+		return fmt.Sprintf("%s: %s removed", c.Path, c.Old)
+	}
+	return fmt.Sprintf("%s: %s -> %s", c.Path, c.Old, c.New)
+}
+
+// Changes is what differs between a running configuration and a new one.
+type Changes struct {
+	Reload  []Change `json:"reload"`  // a running switch takes them over
+	Restart []Change `json:"restart"` // they need a restart
+
+	// The parts of Reload, for whoever applies them.
+	Rules      bool `json:"rules"` // the rules or the hooks' defaults
+	Routes     bool `json:"routes"`
+	Neighbours bool `json:"neighbours"`
+	CTTimeouts bool `json:"ct_timeouts"`
+	ICMPRate   bool `json:"icmp_rate"`
+	LogLevel   bool `json:"log_level"`
+}
+
+// Empty tells whether the two configurations are the same.
+func (c *Changes) Empty() bool { return len(c.Reload)+len(c.Restart) == 0 }
+
+// NeedsRestart tells whether something changed that a reload cannot apply.
+func (c *Changes) NeedsRestart() bool { return len(c.Restart) > 0 }
+
+// reloadable returns the part of Reload that a path belongs to, or nil when the
+// key needs a restart. It is the one list of what a reload can do.
+func (c *Changes) reloadable(path string) *bool {
+	top, rest, _ := strings.Cut(path, ".")
+	top, _, _ = strings.Cut(top, "[")
+	switch {
+	case top == "rules" || top == "policy":
+		return &c.Rules
+	case top == "routes":
+		return &c.Routes
+	case top == "neighbours":
+		return &c.Neighbours
+	case top == "ct" && strings.HasPrefix(rest, "timeouts."):
+		return &c.CTTimeouts
+	case path == "icmp.error_rate":
+		return &c.ICMPRate
+	case path == "log.level":
+		return &c.LogLevel
+	}
+	return nil
+}
+
+// Diff says what differs in new, which came from Parse like old.
+//
+// Ports, routes and neighbours are matched by what they are (name, VRF and
+// prefix, port and address), so their order means nothing. Rules are matched by
+// their place, because their order is their meaning.
+func Diff(old, new *Config) Changes {
+	var c Changes
+	c.compare("", reflect.ValueOf(old).Elem(), reflect.ValueOf(new).Elem())
+	return c
+}
+
+func (c *Changes) note(change Change) {
+	part := c.reloadable(change.Path)
+	if part == nil {
+		c.Restart = append(c.Restart, change)
+		return
+	}
+	*part = true
+	c.Reload = append(c.Reload, change)
+}
+
+func (c *Changes) compare(path string, old, new reflect.Value) {
+	if isTable(old.Type()) {
+		for _, f := range tomlFields(old.Type()) {
+			c.compare(join(path, f.key), old.Field(f.index), new.Field(f.index))
+		}
+		return
+	}
+	if old.Kind() == reflect.Slice && isTable(old.Type().Elem()) {
+		c.compareTables(path, old, new)
+		return
+	}
+	if !reflect.DeepEqual(old.Interface(), new.Interface()) {
+		c.note(Change{Path: path, Old: show(old), New: show(new)})
+	}
+}
+
+// compareTables compares two lists of tables element by element, each with the
+// one of the same identity.
+func (c *Changes) compareTables(path string, old, new reflect.Value) {
+	before := make(map[string]int, old.Len())
+	for i := range old.Len() {
+		before[identity(old.Index(i), i)] = i
+	}
+	for i := range new.Len() {
+		id := identity(new.Index(i), i)
+		was, known := before[id]
+		if !known {
+			c.note(Change{Path: element(path, i), New: id})
+			continue
+		}
+		delete(before, id)
+		c.compare(element(path, i), old.Index(was), new.Index(i))
+	}
+	for i := range old.Len() {
+		id := identity(old.Index(i), i)
+		if _, gone := before[id]; gone {
+			c.note(Change{Path: element(path, i), Old: id})
+		}
+	}
+}
+
+// identity tells an element of a list from the others and names it in a Change.
+func identity(v reflect.Value, i int) string {
+	switch t := v.Interface().(type) {
+	case Port:
+		return t.Name
+	case Route:
+		return fmt.Sprintf("%s vrf %d", t.Prefix, t.VRF)
+	case Neighbour:
+		return fmt.Sprintf("%s on %s", t.Address, t.Port)
+	case Rule:
+		return fmt.Sprintf("rule %d", i)
+	}
+	return fmt.Sprintf("entry %d", i)
+}
+
+// isTable tells whether values of the type are TOML tables, not one value.
+func isTable(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && !t.Implements(reflect.TypeFor[encoding.TextMarshaler]())
+}
+
+// show prints a leaf so that neither an empty string nor a key that is not given
+// looks like a removal.
+func show(v reflect.Value) string {
+	switch {
+	case v.Kind() == reflect.String:
+		return fmt.Sprintf("%q", v.String())
+	case v.IsZero() && v.Kind() == reflect.Slice:
+		return "[]"
+	case v.IsZero() && isText(v.Type()):
+		return "none"
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+func isText(t reflect.Type) bool { return t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) }

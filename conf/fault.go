@@ -1,0 +1,68 @@
+package conf
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Fault is one thing that is wrong with a configuration.
+type Fault struct {
+	File    string `json:"file,omitempty"` // "" when the Config did not come from a file
+	Line    int    `json:"line,omitempty"` // of the key, or of its table when the key is missing; 0 = unknown
+	Path    string `json:"path,omitempty"` // as in ports[1].mtu
+	Message string `json:"message"`
+}
+
+// Error gives file:line: path: message, the form editors and compilers know.
+func (f Fault) Error() string {
+	var b strings.Builder
+	if f.File != "" {
+		fmt.Fprintf(&b, "%s:", f.File)
+		if f.Line > 0 {
+			fmt.Fprintf(&b, "%d:", f.Line)
+		}
+		b.WriteByte(' ')
+	}
+	if f.Path != "" {
+		fmt.Fprintf(&b, "%s: ", f.Path)
+	}
+	b.WriteString(f.Message)
+	return b.String()
+}
+
+// Faults is every fault found, in the order of the file. Load and Parse return
+// it as their error; errors.As finds it.
+type Faults []Fault
+
+// Error gives one fault per line.
+func (fs Faults) Error() string {
+	lines := make([]string, len(fs))
+	for i, f := range fs {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// add notes a fault of the key at path.
+func (fs *Faults) add(path, format string, args ...any) {
+	*fs = append(*fs, Fault{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+// covers tells whether one of the faults is about path itself or about a table
+// or list that holds it, so that a further fault would be a consequence.
+func (fs Faults) covers(path string) bool {
+	return slices.ContainsFunc(fs, func(f Fault) bool {
+		rest, under := strings.CutPrefix(path, f.Path)
+		return under && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
+
+// locate fills in the file and the lines and sorts by line.
+func (fs Faults) locate(file string, lines lineIndex) {
+	for i := range fs {
+		fs[i].File = file
+		fs[i].Line = lines.of(fs[i].Path)
+	}
+	slices.SortStableFunc(fs, func(a, b Fault) int { return a.Line - b.Line })
+}

@@ -1,0 +1,100 @@
+package conf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+
+	"github.com/BurntSushi/toml"
+)
+
+// maxFileBytes bounds a configuration: several hundred thousand routes. It also
+// bounds what a mistaken path (a device, a capture) makes us read.
+const maxFileBytes = 64 << 20
+
+// maxNesting bounds brackets that are open at once. The toml package recurses for
+// each, and a goroutine's stack is finite; our own tables need five.
+const maxNesting = 1000
+
+// Load reads and parses the file at path.
+//
+// The error is Faults if the file could be read and is not a valid
+// configuration, and that of the operating system, wrapped, if it could not.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	defer f.Close()
+	doc, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return Parse(path, doc)
+}
+
+// Parse makes a Config of a TOML document. name stands for the file in faults.
+//
+// The error is Faults with everything that is wrong, in the order of the file,
+// except that a syntax error hides all else.
+func Parse(name string, doc []byte) (*Config, error) {
+	if fault := bounds(doc); fault != "" {
+		return nil, Faults{{File: name, Message: fault}}
+	}
+	var tree map[string]any
+	if _, err := toml.NewDecoder(bytes.NewReader(doc)).Decode(&tree); err != nil {
+		return nil, Faults{syntaxFault(name, err)}
+	}
+
+	var c Config
+	d := decoder{given: map[string]bool{}}
+	d.table("", tree, reflect.ValueOf(&c).Elem())
+	inheritMTU(&c, func(path string) bool { return d.given[path] })
+
+	faults := d.faults
+	for _, f := range c.Validate() {
+		if !d.faults.covers(f.Path) {
+			faults = append(faults, f)
+		}
+	}
+	if len(faults) > 0 {
+		faults.locate(name, indexLines(string(doc)))
+		return nil, faults
+	}
+	return &c, nil
+}
+
+// bounds refuses a document that is too large or too deep to be parsed safely.
+// It counts brackets in strings and comments too, so it errs on the safe side.
+func bounds(doc []byte) string {
+	if len(doc) > maxFileBytes {
+		return fmt.Sprintf("is larger than %d MiB; not a configuration", maxFileBytes>>20)
+	}
+	depth := 0
+	for _, c := range doc {
+		switch c {
+		case '[', '{':
+			if depth++; depth > maxNesting {
+				return fmt.Sprintf("has more than %d brackets open at once", maxNesting)
+			}
+		case ']', '}':
+			depth = max(depth-1, 0)
+		}
+	}
+	return ""
+}
+
+func syntaxFault(name string, err error) Fault {
+	var pe toml.ParseError
+	if !errors.As(err, &pe) {
+		return Fault{File: name, Message: err.Error()}
+	}
+	message := pe.Message
+	if message == "" { // the library puts the text of some errors elsewhere
+		message = pe.Error()
+	}
+	return Fault{File: name, Line: pe.Position.Line, Path: pe.LastKey, Message: message}
+}

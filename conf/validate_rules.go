@@ -1,0 +1,95 @@
+package conf
+
+import (
+	"net/netip"
+	"strings"
+)
+
+func (v *validator) rules() {
+	if n := len(v.c.Rules); n > maxRules {
+		v.faults.add("rules", "has %d rules, more than %d", n, maxRules)
+		return
+	}
+	for i := range v.c.Rules {
+		r, at := &v.c.Rules[i], element("rules", i)
+		v.rulePorts(at+".in_ports", r.InPorts)
+		v.rulePorts(at+".out_ports", r.OutPorts)
+		if len(r.OutPorts) > 0 && r.Hook == HookIn {
+			v.faults.add(at+".out_ports", "is not known in hook in, before the route lookup; want hook out")
+		}
+		v.ruleFamily(at, r)
+		v.ruleL4(at, r)
+		twice(v, at+".state", r.State)
+		if strings.ContainsAny(r.Comment, "\n\r") {
+			v.faults.add(at+".comment", "is longer than a line")
+		}
+	}
+}
+
+func (v *validator) rulePorts(at string, names []string) {
+	for i, name := range names {
+		if _, known := v.portIndex[name]; !known {
+			v.faults.add(element(at, i), "%s", v.unknownPort(name))
+		}
+	}
+	twice(v, at, names)
+}
+
+// ruleFamily checks the prefixes, and that they and the protocol are of one
+// family: a rule for both can match nothing.
+func (v *validator) ruleFamily(at string, r *Rule) {
+	var first netip.Prefix
+	for _, list := range []struct {
+		path     string
+		prefixes []netip.Prefix
+	}{{at + ".src", r.Src}, {at + ".dst", r.Dst}} {
+		for i, p := range list.prefixes {
+			here := element(list.path, i)
+			switch {
+			case !p.IsValid():
+				v.faults.add(here, "is not an address with a prefix length")
+				continue
+			case p.Addr().Is4In6():
+				v.faults.add(here, "%s is IPv4-mapped; write the IPv4 prefix", p)
+				continue
+			case p != p.Masked():
+				v.faults.add(here, "%s has host bits set; want %s", p, p.Masked())
+			}
+			if !first.IsValid() {
+				first = p
+			}
+			if p.Addr().Is4() != first.Addr().Is4() {
+				v.faults.add(here, "%s is not of the family of %s; write a rule for each", p, first)
+			}
+		}
+		twice(v, list.path, list.prefixes)
+	}
+	switch {
+	case !first.IsValid():
+	case first.Addr().Is4() && r.Protocol == ProtocolICMPv6:
+		v.faults.add(at+".protocol", "icmpv6 is not carried by IPv4, as in %s", first)
+	case !first.Addr().Is4() && r.Protocol == ProtocolICMP:
+		v.faults.add(at+".protocol", "icmp is not carried by IPv6, as in %s; want icmpv6", first)
+	}
+}
+
+func (v *validator) ruleL4(at string, r *Rule) {
+	for _, list := range []struct {
+		path  string
+		ports []PortRange
+	}{{at + ".src_ports", r.SrcPorts}, {at + ".dst_ports", r.DstPorts}} {
+		switch {
+		case len(list.ports) == 0:
+		case r.Protocol.IsZero():
+			v.faults.add(list.path, "needs a protocol: tcp, udp or sctp")
+		case !r.Protocol.HasPorts():
+			v.faults.add(list.path, "protocol %s has none; want tcp, udp or sctp", r.Protocol)
+		}
+		for i, p := range list.ports {
+			if p.First > p.Last { // a file's were looked at when they were decoded
+				v.faults.add(element(list.path, i), "%s is reversed", p)
+			}
+		}
+		twice(v, list.path, list.ports)
+	}
+}

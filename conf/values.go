@@ -1,0 +1,198 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MAC is an Ethernet address in transmission order. The zero MAC means that none
+// is given; it cannot be written in a file.
+type MAC [6]byte
+
+// IsZero tells whether no address is given.
+func (m MAC) IsZero() bool { return m == MAC{} }
+
+// IsMulticast tells whether the group bit is set, as in ff:ff:ff:ff:ff:ff.
+// Source: IEEE 802-2014 section 8.2.2, I/G bit.
+func (m MAC) IsMulticast() bool { return m[0]&1 != 0 }
+
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
+
+// MarshalText gives the colon form.
+func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText takes the colon, hyphen and dot forms of a 48-bit address.
+func (m *MAC) UnmarshalText(text []byte) error {
+	hw, err := net.ParseMAC(string(text))
+	if err != nil || len(hw) != len(m) {
+		return fmt.Errorf("%q is not a MAC address like 02:00:00:00:01:01", text)
+	}
+	if MAC(hw).IsZero() {
+		return errors.New("00:00:00:00:00:00 is no station's address")
+	}
+	*m = MAC(hw)
+	return nil
+}
+
+// Duration is a time.Duration that is written like "30s" or "120h".
+type Duration time.Duration
+
+// String is the shortest form: "120h", not "120h0m0s".
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// MarshalText gives the form of String.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText takes what time.ParseDuration takes.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf(`%q is not a duration like "30s", "2m" or "120h"`, text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Protocol is an L4 protocol number, or any when it is the zero value.
+type Protocol struct {
+	number uint8
+	given  bool
+}
+
+// The protocols that have a name in a rule.
+// Source: IANA protocol numbers.
+var (
+	ProtocolICMP   = NewProtocol(1)
+	ProtocolTCP    = NewProtocol(6)
+	ProtocolUDP    = NewProtocol(17)
+	ProtocolGRE    = NewProtocol(47)
+	ProtocolICMPv6 = NewProtocol(58)
+	ProtocolSCTP   = NewProtocol(132)
+)
+
+var protocolNames = []struct {
+	name     string
+	protocol Protocol
+}{
+	{"tcp", ProtocolTCP}, {"udp", ProtocolUDP}, {"icmp", ProtocolICMP},
+	{"icmpv6", ProtocolICMPv6}, {"sctp", ProtocolSCTP}, {"gre", ProtocolGRE},
+}
+
+// NewProtocol returns the protocol with this number.
+func NewProtocol(number uint8) Protocol { return Protocol{number, true} }
+
+// Number returns the protocol number; ok is false for any protocol.
+func (p Protocol) Number() (number uint8, ok bool) { return p.number, p.given }
+
+// IsZero tells whether any protocol is meant.
+func (p Protocol) IsZero() bool { return !p.given }
+
+// HasPorts tells whether the protocol's header has the ports a rule can match.
+func (p Protocol) HasPorts() bool {
+	return p == ProtocolTCP || p == ProtocolUDP || p == ProtocolSCTP
+}
+
+func (p Protocol) String() string {
+	if !p.given {
+		return "any"
+	}
+	for _, n := range protocolNames {
+		if n.protocol == p {
+			return n.name
+		}
+	}
+	return strconv.Itoa(int(p.number))
+}
+
+// MarshalText gives the name, or the number of a protocol without one.
+func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText takes a name or a number; a file may give the number unquoted.
+func (p *Protocol) UnmarshalText(text []byte) error {
+	names := make([]string, len(protocolNames))
+	for i, n := range protocolNames {
+		if n.name == string(text) {
+			*p = n.protocol
+			return nil
+		}
+		names[i] = n.name
+	}
+	if number, err := strconv.ParseUint(string(text), 10, 8); err == nil {
+		*p = NewProtocol(uint8(number))
+		return nil
+	}
+	if near := nearest(string(text), names); near != "" {
+		return fmt.Errorf("%q is unknown; did you mean %q?", text, near)
+	}
+	return fmt.Errorf("%q is unknown; want %s or 0..255", text, strings.Join(names, ", "))
+}
+
+func (*Protocol) takesInteger() {}
+
+// PortRange is a range of L4 ports with both ends in it.
+type PortRange struct{ First, Last uint16 }
+
+// IsZero tells whether the range is port 0 alone.
+func (r PortRange) IsZero() bool { return r == PortRange{} }
+
+func (r PortRange) String() string {
+	if r.First == r.Last {
+		return strconv.Itoa(int(r.First))
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
+}
+
+// MarshalText gives "80" or "8000-8100".
+func (r PortRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText takes "80" and "8000-8100"; a file may give one port unquoted.
+func (r *PortRange) UnmarshalText(text []byte) error {
+	first, last, isRange := strings.Cut(string(text), "-")
+	if !isRange {
+		last = first
+	}
+	a, errA := strconv.ParseUint(first, 10, 16)
+	b, errB := strconv.ParseUint(last, 10, 16)
+	switch {
+	case errA != nil || errB != nil:
+		return fmt.Errorf("%q is not a port 0..65535 or a range like \"8000-8100\"", text)
+	case a > b:
+		return fmt.Errorf("%q is reversed; want \"%d-%d\"", text, b, a)
+	}
+	*r = PortRange{uint16(a), uint16(b)}
+	return nil
+}
+
+func (*PortRange) takesInteger() {}
+
+// prefixText and addrText give netip's errors our wording: what is wrong and an
+// example, without the function's name.
+func prefixText(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, fmt.Errorf("%q is not an address with a prefix length like 10.1.1.0/24", text)
+	}
+	return p, nil
+}
+
+func addrText(text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(text)
+	if err != nil || a.Zone() != "" {
+		return a, fmt.Errorf("%q is not an IP address", text)
+	}
+	return a, nil
+}

@@ -1,0 +1,140 @@
+package conf
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The words that a key can take; every other is a fault.
+type (
+	HugePages string // how memory is had
+	Steering  string // how both directions of a flow come to one worker (CT-1)
+	IPOptions string // what becomes of a packet with IPv4 options (FF-3)
+	RouteType string // what a route does with a packet (FF-8)
+	Hook      string // where a rule is asked (FF-6)
+	Action    string // what a rule decides
+	State     string // a packet's state in connection tracking (CT-2)
+	LogLevel  string // the least severe message logged
+	LogFormat string // the handler of log/slog
+)
+
+const (
+	HugeAuto    HugePages = "auto"    // if the machine has some
+	HugeRequire HugePages = "require" // or fail at start
+	HugeOff     HugePages = "off"
+
+	SteeringAuto     Steering = "auto"     // symmetric RSS if the device has it, else software
+	SteeringSoftware Steering = "software" // by our own hash, over the handoff rings
+	SteeringQueue    Steering = "queue"    // the operator vouches that both directions come in on one queue
+
+	OptionsPunt    IPOptions = "punt"
+	OptionsDrop    IPOptions = "drop"
+	OptionsForward IPOptions = "forward"
+
+	RouteUnicast     RouteType = "unicast"
+	RouteBlackhole   RouteType = "blackhole"   // dropped silently, counted
+	RouteUnreachable RouteType = "unreachable" // ICMP host unreachable
+	RouteProhibit    RouteType = "prohibit"    // ICMP administratively prohibited
+
+	HookIn  Hook = "in"  // before the route lookup
+	HookOut Hook = "out" // the egress port is known
+
+	ActionAccept Action = "accept"
+	ActionDrop   Action = "drop"
+
+	StateNew         State = "new"
+	StateEstablished State = "established"
+	StateRelated     State = "related"
+	StateInvalid     State = "invalid"
+	StateUntracked   State = "untracked"
+
+	LogDebug LogLevel = "debug"
+	LogInfo  LogLevel = "info"
+	LogWarn  LogLevel = "warn"
+	LogError LogLevel = "error"
+
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// word is a string type with a closed set of values. Validate asks for it too,
+// so that a Config built in Go is held to the same words as a file.
+type word interface{ words() []string }
+
+func (HugePages) words() []string { return words(HugeAuto, HugeRequire, HugeOff) }
+func (Steering) words() []string  { return words(SteeringAuto, SteeringSoftware, SteeringQueue) }
+func (IPOptions) words() []string { return words(OptionsPunt, OptionsDrop, OptionsForward) }
+func (RouteType) words() []string {
+	return words(RouteUnicast, RouteBlackhole, RouteUnreachable, RouteProhibit)
+}
+func (Hook) words() []string   { return words(HookIn, HookOut) }
+func (Action) words() []string { return words(ActionAccept, ActionDrop) }
+func (State) words() []string {
+	return words(StateNew, StateEstablished, StateRelated, StateInvalid, StateUntracked)
+}
+func (LogLevel) words() []string  { return words(LogDebug, LogInfo, LogWarn, LogError) }
+func (LogFormat) words() []string { return words(LogText, LogJSON) }
+
+func words[T ~string](values ...T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}
+
+// wordFault says what is wrong with text as one of allowed, or "".
+func wordFault(text string, allowed []string) string {
+	if slices.Contains(allowed, text) {
+		return ""
+	}
+	if near := nearest(text, allowed); near != "" {
+		return fmt.Sprintf("%q is unknown; did you mean %q?", text, near)
+	}
+	return fmt.Sprintf("%q is unknown; want %s", text, strings.Join(allowed, ", "))
+}
+
+// nearest returns the candidate that text is most likely a slip of: at most two
+// edits away and less than half rewritten. It returns "" when there is none.
+func nearest(text string, candidates []string) string {
+	const maxEdits = 2
+	best, bestEdits := "", maxEdits+1
+	for _, c := range candidates {
+		if abs(len(c)-len(text)) > maxEdits {
+			continue
+		}
+		if n := editDistance(strings.ToLower(text), c); n < bestEdits && 2*n < len(c) {
+			best, bestEdits = c, n
+		}
+	}
+	return best
+}
+
+// editDistance is the Levenshtein distance of two short strings, in bytes.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			substitute := diagonal
+			if a[i] != b[j] {
+				substitute++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func abs(n int) int {
+	if n < 0 {
+		return -n
+	}
+	return n
+}
