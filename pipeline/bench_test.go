@@ -1,0 +1,135 @@
+package pipeline
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"ffwd/ct"
+	"ffwd/mem"
+	"ffwd/packet"
+	"ffwd/policy"
+
+	"github.com/gopacket/gopacket/layers"
+)
+
+// benchQueue gives the same mbufs over and over, their headers written anew each
+// time as a device would, for as many flows as wanted; it swallows what is sent.
+type benchQueue struct {
+	mbufs []*packet.Mbuf
+	order []uint32 // flow numbers, in random order
+	at    int
+	frame [64]byte
+}
+
+func newBenchQueue(flows int) *benchQueue {
+	q := &benchQueue{order: make([]uint32, flows)}
+	copy(q.frame[:], frame(ip4(a4, b4, layers.IPProtocolUDP), udp(1000, 53), data(18)))
+	for i := range q.order {
+		q.order[i] = uint32(i)
+	}
+	rand.Shuffle(flows, func(i, j int) { q.order[i], q.order[j] = q.order[j], q.order[i] })
+	for range packet.MaxBurst {
+		buffer := make([]byte, 512)
+		q.mbufs = append(q.mbufs, &packet.Mbuf{BufAddr: unsafe.Pointer(&buffer[0]), BufLen: 512, NbSegs: 1})
+	}
+	return q
+}
+
+func (q *benchQueue) Rx(dst unsafe.Pointer, n int) int {
+	base := (*packet.IPv4)(q.frame[14:])
+	sum := uint32(^binary.BigEndian.Uint16(base[10:]))
+	for i, m := range q.mbufs[:n] {
+		m.DataOff, m.PktLen, m.DataLen, m.OlFlags = headroom, 60, 60, 0
+		f := (*[64]byte)(m.Data())
+		*f = q.frame
+		// Source 11.x.y.z by flow; its checksum by difference.
+		flow := q.order[q.at]
+		if q.at++; q.at == len(q.order) {
+			q.at = 0
+		}
+		h := (*packet.IPv4)(f[14:])
+		src := 11<<24 | flow
+		binary.BigEndian.PutUint32(h[12:], src)
+		s := sum + uint32(^uint16(h0(base.Src()))) + uint32(^uint16(base.Src())) + src>>16 + src&0xffff
+		s = s>>16 + s&0xffff
+		s = s>>16 + s&0xffff
+		binary.BigEndian.PutUint16(h[10:], ^uint16(s))
+		unsafe.Slice((**packet.Mbuf)(dst), n)[i] = m
+	}
+	return n
+}
+
+func h0(v uint32) uint16 { return uint16(v >> 16) }
+
+func (q *benchQueue) Tx(_ unsafe.Pointer, n int) int { return n }
+
+// nothing is a pool that is never asked for much.
+type nothing struct{}
+
+func (nothing) Alloc(unsafe.Pointer, int) bool { return false }
+func (nothing) Free(unsafe.Pointer, int)       {}
+
+// BenchmarkPipeline measures a poll, device costs excluded but for the writing
+// of the headers, which the case "floor" shows alone.
+func BenchmarkPipeline(b *testing.B) {
+	for _, bc := range []struct {
+		name  string
+		flows int
+		burst int
+		setup option
+	}{
+		{"floor", 1000, 64, nil},
+		{"stateless", 1000, 64, stateless},
+		{"stateful", 1000, 64, func(*Config, *world) {}},
+		{"stateful", 60_000, 64, func(*Config, *world) {}},
+		{"stateful", 1_000_000, 64, func(*Config, *world) {}},
+		{"stateful+rules", 1000, 64, withRules(policy.Rule{Hook: policy.HookIn, Action: policy.Accept, Protocol: 17})},
+		{"stateful", 1000, 1, func(*Config, *world) {}},
+		{"stateful", 1000, 256, func(*Config, *world) {}},
+	} {
+		b.Run(fmt.Sprintf("%s/flows=%d/burst=%d", bc.name, bc.flows, bc.burst), func(b *testing.B) {
+			q := newBenchQueue(bc.flows)
+			if bc.setup == nil {
+				dst := make([]*packet.Mbuf, packet.MaxBurst)
+				for b.Loop() {
+					q.Rx(unsafe.Pointer(&dst[0]), bc.burst)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*bc.burst), "ns/pkt")
+				return
+			}
+			w := newWorld(b, func(c *Config, w *world) {
+				table, err := ct.New(ct.Options{MaxFlows: max(4096, bc.flows), Secret: *c.Secret, Huge: mem.Hugetlb})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() { table.Close() })
+				c.Table, c.Burst = table, bc.burst
+				c.Rx, c.Tx, c.Pool = []Receive{{0, q}}, []TxQueue{q, q}, nothing{}
+			}, bc.setup)
+			for range bc.flows/bc.burst + 1 {
+				w.worker.poll(true) // every flow is known
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				w.worker.poll(true)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*bc.burst), "ns/pkt")
+			c, _ := w.worker.Counters()
+			if c.Dropped() > 0 {
+				b.Fatalf("dropped: %v", c.Drops)
+			}
+			reportStages(b, &c)
+		})
+	}
+}
+
+func reportStages(b *testing.B, c *Counters) {
+	for i, s := range c.Stages {
+		if s.Packets > 0 {
+			b.ReportMetric(float64(s.Cycles)/float64(s.Packets), StageNames[i]+"-cyc")
+		}
+	}
+}
