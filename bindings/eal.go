@@ -116,6 +116,11 @@ func InitEAL(o EALOptions) error {
 	if err := o.check(); err != nil {
 		return fmt.Errorf("start eal: %w", err)
 	}
+	return startEAL(o)
+}
+
+// startEAL is InitEAL without the checks.
+func startEAL(o EALOptions) error {
 	eal.started = true
 	up := make(chan error)
 	down := make(chan chan error)
@@ -178,6 +183,8 @@ func ealInit(args []string) C.int {
 	for i, arg := range args {
 		argv[i] = C.CString(arg)
 	}
+	C.ffwd_guard_exit()
+	defer C.ffwd_unguard_exit()
 	return C.rte_eal_init(C.int(len(args)), &argv[0])
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,9 +20,8 @@ func (o EALOptions) check() error {
 		return fmt.Errorf("memory of %d MB is negative", o.MemoryMB)
 	}
 	for _, word := range o.Extra {
-		// These print something and exit(0), or take the memory mode out of our hands.
-		if slices.Contains([]string{"-h", "--help", "--no-huge", "--in-memory", "--huge-dir"}, word) {
-			return fmt.Errorf("extra EAL argument %q is not for you to set", word)
+		if reservedArgument(word) {
+			return fmt.Errorf("extra EAL argument %q is refused: it would end the process, or belongs to the huge pages setting", word)
 		}
 	}
 	if !o.HugePages {
@@ -33,9 +31,25 @@ func (o EALOptions) check() error {
 	need := max(o.MemoryMB, 1)
 	if freeMB < need {
 		return fmt.Errorf("%d MB of huge pages needed, %d MB free: reserve more with 'echo %d > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages' or run without huge pages",
-			need, freeMB, max(512, need))
+			need, freeMB, max(512, (need+1)/2))
 	}
 	return nil
+}
+
+// reservedArgument reports whether an EAL argument prints something and exits, or takes
+// the memory mode out of our hands. getopt accepts any abbreviation.
+func reservedArgument(word string) bool {
+	if word == "help" || strings.HasSuffix(word, "=help") { // --log-level=help, --trace=help
+		return true
+	}
+	name, _, _ := strings.Cut(word, "=")
+	const shortest = len("--xx")
+	for _, reserved := range []string{"--help", "--no-huge", "--in-memory", "--huge-dir", "--huge-unlink", "--proc-type"} {
+		if len(name) >= shortest && strings.HasPrefix(reserved, name) {
+			return true
+		}
+	}
+	return strings.HasPrefix(strings.TrimLeft(name, "-v"), "h") && !strings.HasPrefix(name, "--") // -h, -vh
 }
 
 // FreeHugePagesMB returns how many MiB of huge pages of all sizes and sockets are

@@ -5,6 +5,7 @@ package bindings
 #include <rte_mbuf.h>
 
 static inline int ffwd_linearize(void *m) { return rte_pktmbuf_linearize(m); }
+static inline int ffwd_chain(void *head, void *tail) { return rte_pktmbuf_chain(head, tail); }
 
 struct ffwd_mbuf_layout {
 	size_t size, buf_addr, buf_iova, data_off, refcnt, nb_segs, port, ol_flags,
@@ -46,6 +47,11 @@ import "unsafe"
 // leaves the mbuf as it was, when the frame does not fit there. For the owner of
 // the mbuf; RxQueue.Burst does it by itself.
 func Linearize(mbuf unsafe.Pointer) bool { return C.ffwd_linearize(mbuf) == 0 }
+
+// Chain hangs tail behind head, as a driver does with a frame longer than an mbuf. The
+// two are one mbuf then, owned as head. It returns false when there are too many
+// segments. For tests.
+func Chain(head, tail unsafe.Pointer) bool { return C.ffwd_chain(head, tail) == 0 }
 
 // MbufLayout is where the installed headers put the fields that packet.Mbuf
 // mirrors, and the flags it copies. It exists so that a test can compare the two.

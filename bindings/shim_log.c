@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <rte_log.h>
 
@@ -104,6 +107,60 @@ ffwd_stdio_release(void)
 	fflush(from_stdout.stream);
 	fflush(from_stderr.stream);
 #endif
+}
+
+static volatile sig_atomic_t guarded;
+static struct sigaction before_guard;
+
+/*
+ * The last line logged is the reason. Runs in a signal handler or from exit, so it
+ * takes no lock; nothing else of this process logs through DPDK while it starts.
+ */
+static void
+report_and_exit(void)
+{
+	static const char head[] = "start eal: DPDK ended the process: ";
+	const struct line *last = &ring.lines[(ring.seq - 1) % FFWD_LOG_LINES];
+	ssize_t ignored;
+
+	ignored = write(STDERR_FILENO, head, sizeof head - 1);
+	if (ring.seq > 0)
+		ignored = write(STDERR_FILENO, last->text, last->length);
+	ignored = write(STDERR_FILENO, "\n", 1);
+	(void)ignored;
+	_exit(1);
+}
+
+static void
+on_exit_call(void)
+{
+	if (guarded)
+		report_and_exit();
+}
+
+static void
+on_abort(int signal)
+{
+	(void)signal;
+	report_and_exit();
+}
+
+void
+ffwd_guard_exit(void)
+{
+	/* SA_ONSTACK: the Go runtime's rule for handlers that C installs. */
+	struct sigaction abort_action = {.sa_handler = on_abort, .sa_flags = SA_ONSTACK};
+
+	atexit(on_exit_call);
+	sigaction(SIGABRT, &abort_action, &before_guard);
+	guarded = 1;
+}
+
+void
+ffwd_unguard_exit(void)
+{
+	guarded = 0;
+	sigaction(SIGABRT, &before_guard, NULL);
 }
 
 uint64_t

@@ -19,6 +19,13 @@ int ffwd_log_capture(void);
 void ffwd_stdio_capture(void);
 void ffwd_stdio_release(void);
 
+/*
+ * Between the two, a call that ends the process (rte_exit, rte_panic, exit from an
+ * option's handler) does so with one line on the terminal and status 1.
+ */
+void ffwd_guard_exit(void);
+void ffwd_unguard_exit(void);
+
 /* Number of lines ever logged: the sequence number of the next one. */
 uint64_t ffwd_log_seq(void);
 

@@ -69,7 +69,14 @@ func (d device) check() error {
 			return fmt.Errorf("%s needs iface=, a kernel interface", d.driver.name)
 		}
 		if _, err := net.InterfaceByName(name); err != nil {
-			return fmt.Errorf("interface %s does not exist in this network namespace: see 'ip link': %w", name, fs.ErrNotExist)
+			return refusal{fmt.Sprintf("interface %s does not exist in this network namespace: see 'ip link'", name), fs.ErrNotExist}
+		}
+	}
+	for _, arg := range d.args {
+		if file, ok := strings.CutPrefix(arg, "rx_pcap="); ok {
+			if _, err := os.Stat(file); err != nil {
+				return fmt.Errorf("capture file: %w", err)
+			}
 		}
 	}
 	return nil
@@ -80,7 +87,7 @@ func (d device) check() error {
 func checkPCI(root, address string) error {
 	dir := filepath.Join(root, "devices", address)
 	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("no PCI device %s: see 'dpdk-devbind.py --status-dev net': %w", address, fs.ErrNotExist)
+		return refusal{fmt.Sprintf("no PCI device %s: see 'dpdk-devbind.py --status-dev net'", address), fs.ErrNotExist}
 	}
 	class, _ := os.ReadFile(filepath.Join(dir, "class"))
 	if !strings.HasPrefix(string(class), "0x02") && len(class) > 0 {
@@ -98,40 +105,42 @@ func checkPCI(root, address string) error {
 	}
 }
 
+// refusal is an error in words for the user. It unwraps to its cause, whose own text
+// would only confuse: drivers answer "Operation not supported" to a typo.
+type refusal struct {
+	text  string
+	cause error
+}
+
+func (r refusal) Error() string { return r.text }
+func (r refusal) Unwrap() error { return r.cause }
+
 // explain turns a failed probe into what the user can do about it.
 func (d device) explain(err error) error {
-	if key, found := d.driver.unknownArg(d.args); found {
-		return fmt.Errorf("unknown argument %q: %s takes %s: %w", key, d.driver.name, strings.Join(d.driver.args, ", "), errnoIn(err))
-	}
 	failed, ok := errors.AsType[*bindings.Error](err)
 	if !ok {
 		return err
 	}
+	if key, found := d.driver.unknownArg(d.args); found {
+		return refusal{fmt.Sprintf("unknown argument %q: %s takes %s", key, d.driver.name, strings.Join(d.driver.args, ", ")), failed}
+	}
 	switch {
 	case strings.Contains(failed.Reason, "failed to parse device"):
-		return fmt.Errorf("%q is neither a PCI address nor a software device of this DPDK (%s): %w",
-			d.name, strings.Join(driverNames(), ", "), failed.Errno)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s: run as root or with CAP_NET_ADMIN and CAP_NET_RAW: %w", failed.Reason, failed.Errno)
+		return refusal{fmt.Sprintf("%q is neither a PCI address nor a software device: try one of %s", d.name, driverNames()), failed}
+	case errors.Is(err, fs.ErrPermission) || strings.Contains(failed.Reason, "not permitted"):
+		return refusal{failed.Reason + ": run as root or with CAP_NET_ADMIN and CAP_NET_RAW", failed}
 	case strings.HasPrefix(failed.Reason, "Driver cannot attach"):
-		return fmt.Errorf("driver %s does not accept these arguments: %w", d.driver.name, failed.Errno)
+		return refusal{fmt.Sprintf("the driver does not accept the arguments: %s takes %s", d.driver.name, strings.Join(d.driver.args, ", ")), failed}
 	case failed.Reason != "":
-		return fmt.Errorf("%s: %w", failed.Reason, failed.Errno)
+		return refusal{failed.Reason, failed}
 	}
 	return failed.Errno
 }
 
-func errnoIn(err error) error {
-	if failed, ok := errors.AsType[*bindings.Error](err); ok {
-		return failed.Errno
-	}
-	return err
-}
-
-func driverNames() []string {
+func driverNames() string {
 	names := make([]string, len(drivers))
 	for i, d := range drivers {
 		names[i] = d.name
 	}
-	return names
+	return strings.Join(names, ", ")
 }

@@ -27,6 +27,11 @@ type driver struct {
 	// stopIsFinal: cannot be started again, because stop closes its sockets.
 	stopIsFinal bool
 
+	// ownPool: hands its whole pool to the kernel, which wants an mbuf within a page, and
+	// close forgets the mbufs that are in the kernel's rings. So it gets a pool of its
+	// own, to which the rule that every mbuf comes back does not apply.
+	ownPool bool
+
 	// tune completes the arguments for a port with this MTU, leaving alone what the
 	// user gave.
 	tune func(args []string, mtuBytes int) []string
@@ -37,7 +42,7 @@ var drivers = []driver{
 	{name: "net_af_packet", args: []string{"iface", "qpairs", "blocksz", "framesz", "framecnt", "qdisc_bypass"},
 		kernelInterface: true, stopIsFinal: true, tune: tuneAFPacket},
 	{name: "net_af_xdp", args: []string{"iface", "start_queue", "queue_count", "shared_umem", "xdp_prog", "busy_budget", "force_copy"},
-		kernelInterface: true},
+		kernelInterface: true, ownPool: true},
 	{name: "net_memif", args: []string{"id", "role", "bsize", "rsize", "socket", "socket-abstract", "mac", "secret", "zero-copy"}},
 	{name: "net_null", args: []string{"size", "copy", "no-rx"}},
 	{name: "net_pcap", args: []string{"rx_pcap", "tx_pcap", "rx_iface", "rx_iface_in", "tx_iface", "iface", "phy_mac", "infinite_rx"}},

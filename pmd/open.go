@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 
 	"ffwd/bindings"
@@ -41,10 +42,10 @@ func (r *Runtime) open(c PortConfig) (*Port, error) {
 	for _, other := range r.ports {
 		switch {
 		case other.name == c.Name:
-			return nil, fmt.Errorf("a port of that name is open: %w", fs.ErrExist)
+			return nil, refusal{"a port of that name is open", fs.ErrExist}
 		case other.device.name == dev.name:
 			// DPDK would say yes, and hand out the same port twice.
-			return nil, fmt.Errorf("device %s is port %s already: give each its own number, as in net_pcap0, net_pcap1: %w", dev.name, other.name, fs.ErrExist)
+			return nil, refusal{fmt.Sprintf("device %s is port %s already: give each its own number, as in net_pcap0, net_pcap1", dev.name, other.name), fs.ErrExist}
 		}
 	}
 	if err := dev.check(); err != nil {
@@ -70,12 +71,11 @@ func (r *Runtime) probe(c PortConfig, dev device) (*Port, error) {
 	p := &Port{name: c.Name, device: dev, id: id, runtime: r, config: c}
 	var err error
 	if p.info, err = id.Info(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, id.Close())
 	}
-	p.handle = p.info.Device
 	if err := p.configure(); err != nil {
 		p.freeQueues()
-		return nil, errors.Join(err, id.Close(), bindings.RemoveDevice(p.handle))
+		return nil, errors.Join(err, id.Close(), bindings.RemoveDevice(p.info.Device))
 	}
 	return p, nil
 }
@@ -89,7 +89,10 @@ func (r *Runtime) forget(p *Port) {
 
 // configure brings a probed device to the state from which it can start.
 func (p *Port) configure() error {
-	pool := p.runtime.Pool(p.id.Socket())
+	pool, err := p.rxPool()
+	if err != nil {
+		return err
+	}
 	if p.info.MinRxBufferBytes > pool.FrameBytes() {
 		return fmt.Errorf("the device needs buffers of %d bytes, mbufs have %d: raise the data room to %d",
 			p.info.MinRxBufferBytes, pool.FrameBytes(), p.info.MinRxBufferBytes+bindings.Headroom)
@@ -116,6 +119,19 @@ func (p *Port) configure() error {
 		}
 	}
 	return nil
+}
+
+// rxPool returns the pool that the port's receive queues take their mbufs from.
+func (p *Port) rxPool() (*Pool, error) {
+	if !p.device.driver.ownPool {
+		return p.runtime.Pool(p.id.Socket()), nil
+	}
+	dataRoom := dataRoomFor(p.config.MTUBytes)
+	if need := bindings.MbufBytes(dataRoom); need > os.Getpagesize() {
+		return nil, fmt.Errorf("%s needs mbufs within a page of %d bytes, an mtu of %d makes them %d: lower its mtu (1500 fits)",
+			p.device.driver.name, os.Getpagesize(), p.config.MTUBytes, need)
+	}
+	return p.runtime.addKernelPool(p.device.name, p.id.Socket(), dataRoom)
 }
 
 func (p *Port) configureDevice(nRx, nTx int) error {

@@ -12,6 +12,9 @@ const (
 	etherCRCBytes    = 4
 	vlanTagBytes     = 4
 
+	// frameExtraBytes is what a frame may have beyond its MTU.
+	frameExtraBytes = etherHeaderBytes + 2*vlanTagBytes + etherCRCBytes
+
 	// rxBufferStep is the granularity in which most NICs know a buffer's size. They
 	// round down, and a frame that then does not fit arrives in pieces.
 	rxBufferStep = 1024
@@ -27,7 +30,7 @@ const (
 // dataRoomFor returns the mbuf buffer, headroom included, that takes a frame of this
 // MTU, with two VLAN tags and checksum, in one segment.
 func dataRoomFor(mtuBytes int) int {
-	frame := mtuBytes + etherHeaderBytes + 2*vlanTagBytes + etherCRCBytes
+	frame := mtuBytes + frameExtraBytes
 	return bindings.Headroom + max(minRxBuffer, roundUp(frame+tpacketSlackBytes, rxBufferStep))
 }
 

@@ -79,7 +79,6 @@ var (
 type Port struct {
 	name    string
 	device  device
-	handle  bindings.Device
 	id      bindings.PortID
 	runtime *Runtime
 	config  PortConfig
@@ -214,7 +213,7 @@ func (p *Port) Close() error {
 	}
 	errs = append(errs,
 		p.wrap("close", p.id.Close()),
-		p.wrap("close", bindings.RemoveDevice(p.handle)))
+		p.wrap("close", bindings.RemoveDevice(p.info.Device)))
 	p.freeQueues()
 	p.runtime.forget(p)
 	return errors.Join(errs...)

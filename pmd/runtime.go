@@ -18,11 +18,15 @@ const (
 	DefaultMTUBytes  = 1500
 )
 
-// MaxMTUBytes is the largest MTU whose frames fit one mbuf.
-const MaxMTUBytes = 63 * 1024
+// MaxMTUBytes is the largest MTU whose frames fit one mbuf, of 64 KiB with headroom.
+const MaxMTUBytes = math.MaxUint16/rxBufferStep*rxBufferStep - tpacketSlackBytes - frameExtraBytes
 
-// driverMemoryMB is set aside for what drivers allocate: rings, queues, tables.
-const driverMemoryMB = 64
+// driverMemoryMB is set aside for what drivers allocate: rings, queues, tables. Without
+// huge pages it also holds the pools of net_af_xdp; what is not used costs nothing.
+const (
+	driverMemoryMB         = 64
+	driverMemoryNoHugePage = 512
+)
 
 // Options says how the runtime starts. The zero value works: no huge pages, software
 // devices only.
@@ -91,6 +95,7 @@ func (o Options) withDefaults() (Options, error) {
 type Runtime struct {
 	options Options
 	pools   []*Pool
+	kernel  []*Pool // of ports whose driver never gives all mbufs back; guarded by mu
 
 	mu     sync.Mutex
 	ports  []*Port // in the order of opening
@@ -146,8 +151,12 @@ func Start(o Options) (*Runtime, error) {
 
 // poolMB returns the memory for all pools and what drivers need beside them, in MiB.
 func (o Options) poolMB() int {
+	extraMB := driverMemoryMB
+	if !o.HugePages {
+		extraMB = driverMemoryNoHugePage
+	}
 	bytes := len(o.Sockets) * o.Mbufs * (bindings.MbufBytes(o.DataRoom) + 8) // 8: the free ring
-	return bytes>>20 + 1 + driverMemoryMB
+	return bytes>>20 + 1 + extraMB
 }
 
 func (r *Runtime) addPool(socket int) error {
@@ -161,6 +170,23 @@ func (r *Runtime) addPool(socket int) error {
 	}
 	r.pools = append(r.pools, &Pool{mempool: mempool, socket: socket})
 	return nil
+}
+
+// addKernelPool makes a pool for one port whose driver shares it with the kernel. It
+// lives until Close, because other ports may still hold mbufs of it when its own is
+// closed. The caller holds mu.
+func (r *Runtime) addKernelPool(device string, socket, dataRoom int) (*Pool, error) {
+	if !r.options.HugePages {
+		socket = bindings.AnySocket
+	}
+	name := fmt.Sprintf("%.16s-%d", device, len(r.kernel)) // DPDK's names end at 25 bytes
+	mempool, err := bindings.NewMempool(name, r.options.Mbufs, r.options.CacheSize, dataRoom, socket)
+	if err != nil {
+		return nil, err
+	}
+	pool := &Pool{mempool: mempool, socket: socket}
+	r.kernel = append(r.kernel, pool)
+	return pool, nil
 }
 
 // Pool returns the pool of a NUMA socket, or another if that one has none.
@@ -204,6 +230,9 @@ func (r *Runtime) Close() error {
 		return errors.Join(errs...)
 	}
 	r.closed = true
+	for _, p := range r.kernel {
+		p.mempool.Free()
+	}
 	for _, p := range slices.Backward(r.pools) {
 		errs = append(errs, p.close())
 	}
