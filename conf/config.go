@@ -5,7 +5,9 @@ import "net/netip"
 // Config is one whole configuration, with every default filled in.
 //
 // The toml and json names are the same, so the file, `ffwd check`, the control
-// socket and the paths in faults speak one language.
+// socket and the paths in faults speak one language. In the toml tag, omitempty
+// leaves a zero value out of what TOML prints; list:"filled" forbids an empty
+// list in a file.
 type Config struct {
 	EAL        EAL         `toml:"eal" json:"eal"`
 	Pool       Pool        `toml:"pool" json:"pool"`

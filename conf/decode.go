@@ -163,17 +163,23 @@ func setParsed[T any](d *decoder, path string, in any, target *T, parse func(str
 
 // tomlField is a field of a table's type.
 type tomlField struct {
-	key    string
-	index  int
-	filled bool // an empty list is a fault
+	key       string
+	index     int
+	omitEmpty bool // not printed when zero
+	filled    bool // an empty list is a fault
 }
 
 func tomlFields(t reflect.Type) []tomlField {
 	fields := make([]tomlField, t.NumField())
 	for i := range fields {
 		tag := t.Field(i).Tag
-		key, _, _ := strings.Cut(tag.Get("toml"), ",")
-		fields[i] = tomlField{key: key, index: i, filled: tag.Get("list") == "filled"}
+		key, option, _ := strings.Cut(tag.Get("toml"), ",")
+		fields[i] = tomlField{
+			key:       key,
+			index:     i,
+			omitEmpty: option == "omitempty",
+			filled:    tag.Get("list") == "filled",
+		}
 	}
 	return fields
 }

@@ -49,12 +49,20 @@ func (fs *Faults) add(path, format string, args ...any) {
 	*fs = append(*fs, Fault{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-// covers tells whether one of the faults is about path itself or about a table
-// or list that holds it, so that a further fault would be a consequence.
-func (fs Faults) covers(path string) bool {
-	return slices.ContainsFunc(fs, func(f Fault) bool {
-		rest, under := strings.CutPrefix(path, f.Path)
-		return under && (rest == "" || rest[0] == '.' || rest[0] == '[')
+// withoutConsequences returns those of later that are not about a key, or
+// something in it, that has a fault already.
+func (fs Faults) withoutConsequences(later Faults) Faults {
+	faulty := make(map[string]bool, len(fs))
+	for _, f := range fs {
+		faulty[f.Path] = true
+	}
+	return slices.DeleteFunc(later, func(f Fault) bool {
+		for path := f.Path; path != ""; path = parent(path) {
+			if faulty[path] {
+				return true
+			}
+		}
+		return false
 	})
 }
 

@@ -15,13 +15,18 @@ type lineIndex map[string]int
 // of returns the line of path or of the nearest table or list that holds it; 0
 // when even that is not in the file.
 func (x lineIndex) of(path string) int {
-	for path != "" {
+	for ; path != ""; path = parent(path) {
 		if line, ok := x[path]; ok {
 			return line
 		}
-		path = path[:max(strings.LastIndexByte(path, '.'), strings.LastIndexByte(path, '['), 0)]
 	}
 	return 0
+}
+
+// parent is the path of the table or list that holds path, or "" at the top. In
+// a quoted key it takes longer to get there, and does.
+func parent(path string) string {
+	return path[:max(strings.LastIndexByte(path, '.'), strings.LastIndexByte(path, '['), 0)]
 }
 
 // element is the path of a list's element.

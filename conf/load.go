@@ -54,12 +54,7 @@ func Parse(name string, doc []byte) (*Config, error) {
 	d.table("", tree, reflect.ValueOf(&c).Elem())
 	inheritMTU(&c, func(path string) bool { return d.given[path] })
 
-	faults := d.faults
-	for _, f := range c.Validate() {
-		if !d.faults.covers(f.Path) {
-			faults = append(faults, f)
-		}
-	}
+	faults := append(d.faults, d.faults.withoutConsequences(c.Validate())...)
 	if len(faults) > 0 {
 		faults.locate(name, indexLines(string(doc)))
 		return nil, faults

@@ -78,7 +78,7 @@ func (v *validator) nextHops(at string, r *Route) {
 	case single:
 		v.hop(at, r, Hop{Via: r.Via, Port: r.Port, Weight: 1})
 	case len(r.Hops) == 0:
-		v.faults.add(at, "has no next hop; give via, port or hops, or another type")
+		v.faults.add(at+".hops", "is missing; a unicast route needs via, port or hops")
 	default:
 		v.multipath(at+".hops", r)
 	}

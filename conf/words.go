@@ -111,22 +111,26 @@ func nearest(text string, candidates []string) string {
 	return best
 }
 
-// editDistance is the Levenshtein distance of two short strings, in bytes.
+// editDistance is how many bytes must be inserted, deleted, replaced or swapped
+// with their neighbour to make a of b. Source: optimal string alignment distance.
 func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
+	// rows are those of the distance table for a[:i-1], a[:i] and a[:i+1].
+	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		before, above, row = above, row, before
 		row[0] = i + 1
 		for j := range len(b) {
-			substitute := diagonal
+			replace := above[j]
 			if a[i] != b[j] {
-				substitute++
+				replace++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
+			row[j+1] = min(replace, above[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
 	}
 	return row[len(b)]

@@ -1,0 +1,235 @@
+package conf
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// onePort is the least that makes a switch.
+const onePort = "[[ports]]\nname = \"lan\"\ndevice = \"net_null0\"\n"
+
+func mustParse(t *testing.T, doc string) *Config {
+	t.Helper()
+	c, err := Parse("test.toml", []byte(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	c := mustParse(t, onePort)
+	want := Default()
+	want.Ports = []Port{{
+		Name: "lan", Device: "net_null0", MTU: 1500, Options: OptionsPunt,
+		RxDescriptors: 1024, TxDescriptors: 1024, Steering: SteeringAuto,
+	}}
+	if !reflect.DeepEqual(*c, want) {
+		t.Errorf("got  %+v\nwant %+v", *c, want)
+	}
+	// nf_conntrack_tcp_timeout_established
+	if got := time.Duration(c.CT.Timeouts.TCP.Established); got != 432000*time.Second {
+		t.Errorf("established: %v", got)
+	}
+}
+
+// A Config that only one caller holds can be changed without changing the next.
+func TestDefaultsAreNotShared(t *testing.T) {
+	c := Default()
+	c.Workers.Cores[0] = 99
+	if got := Default().Workers.Cores[0]; got != 1 {
+		t.Errorf("workers.cores[0]: %d", got)
+	}
+}
+
+// everyKey gives every key a value that is not its default.
+const everyKey = `
+[eal]
+huge_pages = "off"
+memory_mb = 512
+args = ["--log-level=8", "a \"b\" \\ \t \u007f"]
+[pool]
+mbufs = 65536
+cache = 0
+[workers]
+cores = [3, 2]
+burst = 32
+handoff_ring = 4096
+[[ports]]
+name = "lan"
+device = "03:00.0,arg=1"
+mtu = 9000
+mac = "02-00-00-00-01-01"
+addresses = ["10.1.1.1/24", "fe80::1/64", "fd01::1/64"]
+rx_queues = 1
+tx_queues = 2
+rx_descriptors = 512
+tx_descriptors = 256
+promiscuous = true
+steering = "queue"
+stealth = true
+options = "forward"
+vrf = 3
+[[ports]]
+name = "lan.100"
+parent = "lan"
+vlan = 100
+[[routes]]
+prefix = "192.0.2.0/24"
+via = "10.1.1.2"
+port = "lan"
+vrf = 3
+[[routes]]
+prefix = "198.51.100.0/24"
+vrf = 3
+hops = [{ via = "10.1.1.2" }, { via = "10.1.1.3", port = "lan", weight = 7 }]
+[[routes]]
+prefix = "2001:db8::/32"
+type = "prohibit"
+[[neighbours]]
+port = "lan"
+address = "10.1.1.2"
+mac = "02:00:00:00:01:02"
+[ct]
+enabled = false
+max_flows = 2048
+max_flows_ipv6 = 4096
+timeouts.icmp = "1s500ms"
+timeouts.udp = { unreplied = "3s", replied = "90m" }
+[policy]
+default_in = "drop"
+default_out = "drop"
+[[rules]]
+hook = "out"
+action = "drop"
+in_ports = ["lan"]
+out_ports = ["lan.100", "lan"]
+src = ["10.0.0.0/8"]
+dst = ["0.0.0.0/0", "192.0.2.1/32"]
+protocol = "udp"
+src_ports = ["1024-65535", 0]
+dst_ports = [53]
+state = ["new", "untracked"]
+comment = "as \"everyone\" does"
+[[rules]]
+action = "accept"
+protocol = 0
+[icmp]
+error_rate = 0
+[metrics]
+address = ""
+[control]
+socket = ""
+[log]
+level = "debug"
+format = "json"
+`
+
+// Every key is read, printed and read again.
+func TestRoundTrip(t *testing.T) {
+	c := mustParse(t, everyKey)
+	printed := string(c.TOML())
+	again, err := Parse("printed", []byte(printed))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, printed)
+	}
+	if !reflect.DeepEqual(c, again) {
+		t.Errorf("got  %+v\nwant %+v\n%s", again, c, printed)
+	}
+	if p := c.Ports[1]; p.MTU != 9000 || p.RxDescriptors != 0 || p.Steering != "" {
+		t.Errorf("sub-port: %+v", p)
+	}
+	if n, ok := c.Rules[1].Protocol.Number(); n != 0 || !ok {
+		t.Errorf("protocol 0: %d, %t", n, ok)
+	}
+	hops := c.Routes[0].NextHops()
+	if len(hops) != 1 || hops[0].Port != "lan" || hops[0].Via != c.Routes[0].Via || hops[0].Weight != 1 {
+		t.Errorf("NextHops: %+v", hops)
+	}
+	if hops := c.Routes[2].NextHops(); hops != nil {
+		t.Errorf("NextHops of prohibit: %+v", hops)
+	}
+}
+
+func TestDurationString(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 30 * time.Second: "30s", time.Minute: "1m", 90 * time.Second: "1m30s",
+		time.Hour: "1h", 10 * time.Minute: "10m", 20 * time.Hour: "20h", 61 * time.Minute: "1h1m",
+		time.Hour + 30*time.Second: "1h0m30s", 1500 * time.Millisecond: "1.5s",
+	} {
+		if got := Duration(d).String(); got != want {
+			t.Errorf("%v: got %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "none.toml")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "ffwd.toml")
+	if err := os.WriteFile(file, []byte("[[ports]]\nmtu = 60\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(file)
+	var faults Faults
+	if !errors.As(err, &faults) || len(faults) != 3 {
+		t.Fatalf("got %v", err)
+	}
+	for _, f := range faults {
+		if f.File != file || f.Line == 0 || !strings.HasPrefix(f.Error(), file+":") {
+			t.Errorf("fault without its place: %+v", f)
+		}
+	}
+}
+
+// The toml package recurses for each open bracket; a file must not be able to
+// exhaust the stack, which no recover can catch.
+func TestDeepNesting(t *testing.T) {
+	for _, open := range []string{"[", "{a="} {
+		doc := "a = " + strings.Repeat(open, 1<<20)
+		if _, err := Parse("deep", []byte(doc)); err == nil || !strings.Contains(err.Error(), "brackets") {
+			t.Errorf("%q: %v", open, err)
+		}
+	}
+}
+
+// A configuration that is accepted prints to one that is equal, whatever it is;
+// no document makes Parse panic; every fault of a readable one has a line.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(onePort))
+	f.Add([]byte(everyKey))
+	files, _ := filepath.Glob("samples/*.toml")
+	for _, file := range files {
+		if doc, err := os.ReadFile(file); err == nil {
+			f.Add(doc)
+		}
+	}
+	for _, tc := range faultCases {
+		f.Add([]byte(tc.doc))
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		c, err := Parse("fuzz", doc)
+		if err != nil {
+			var faults Faults
+			if !errors.As(err, &faults) || len(faults) == 0 || err.Error() == "" {
+				t.Fatalf("error without a fault: %#v", err)
+			}
+			return
+		}
+		printed := c.TOML()
+		again, err := Parse("printed", printed)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, printed)
+		}
+		if !reflect.DeepEqual(c, again) {
+			t.Fatalf("got  %+v\nwant %+v\n%s", again, c, printed)
+		}
+	})
+}
