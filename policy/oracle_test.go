@@ -1,0 +1,134 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// naive walks the rules as the operator wrote them and looks at each list with
+// the standard library: no candidate lists, hulls, masks or words.
+func naive(rules []Rule, defaults Defaults, hook Hook, k *Key) (Action, int) {
+	for i := range rules {
+		if r := &rules[i]; r.Hook == hook && naiveMatches(r, k) {
+			return r.Action, i
+		}
+	}
+	if hook == HookIn {
+		return defaults.In, -1
+	}
+	return defaults.Out, -1
+}
+
+func naiveMatches(r *Rule, k *Key) bool {
+	src, dst := netip.AddrFrom16(k.Src), netip.AddrFrom16(k.Dst)
+	if k.Family == 4 {
+		src, dst = netip.AddrFrom4([4]byte(k.Src[12:])), netip.AddrFrom4([4]byte(k.Dst[12:]))
+	}
+	inAny := func(list []netip.Prefix, a netip.Addr) bool {
+		return len(list) == 0 || slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	portIn := func(list []PortRange, port uint16) bool {
+		return len(list) == 0 || k.HasPorts &&
+			slices.ContainsFunc(list, func(p PortRange) bool { return p.First <= port && port <= p.Last })
+	}
+	return inAny(r.Src, src) && inAny(r.Dst, dst) &&
+		(r.Protocol == AnyProtocol || r.Protocol == int(k.Protocol)) &&
+		portIn(r.SrcPorts, k.SrcPort) && portIn(r.DstPorts, k.DstPort) &&
+		(len(r.InPorts) == 0 || slices.Contains(r.InPorts, k.InPort)) &&
+		(len(r.OutPorts) == 0 || slices.Contains(r.OutPorts, k.OutPort)) &&
+		(r.States == 0 || r.States.Has(k.State))
+}
+
+// Small worlds, so that rules and packets meet: a handful of addresses, ports
+// and interfaces, and more protocols than there are lists.
+var (
+	drawProtocol  = rapid.SampledFrom([]uint8{6, 17, 132, 1, 58, 47, 0, 50, 51, 89, 103, 112, 255})
+	drawPort      = rapid.SampledFrom([]uint16{0, 1, 79, 80, 81, 443, 1023, 1024, 65534, 65535})
+	drawInterface = rapid.SampledFrom([]uint16{0, 1, 2, 63, 64, 65, 127, 128, 1023, 65535})
+)
+
+func drawAddr(t *rapid.T, is4 bool, label string) netip.Addr {
+	last := rapid.Byte().Draw(t, label)
+	if is4 {
+		return netip.AddrFrom4([4]byte{10, last >> 4, 0, last & 3})
+	}
+	return netip.AddrFrom16([16]byte{0: 0xfd, 7: last >> 4, 8: last & 0x81, 15: last & 3})
+}
+
+func drawPrefixes(t *rapid.T, is4 bool, label string) []netip.Prefix {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) netip.Prefix {
+		a := drawAddr(t, is4, "address")
+		return netip.PrefixFrom(a, rapid.IntRange(0, a.BitLen()).Draw(t, "bits")).Masked()
+	}), 0, 3).Draw(t, label)
+}
+
+func drawRule(t *rapid.T) Rule {
+	is4 := rapid.Bool().Draw(t, "IPv4")
+	r := Rule{
+		Hook:     Hook(rapid.IntRange(0, 1).Draw(t, "hook")),
+		Action:   Action(rapid.IntRange(0, 1).Draw(t, "action")),
+		InPorts:  rapid.SliceOfN(drawInterface, 0, 3).Draw(t, "in"),
+		Src:      drawPrefixes(t, is4, "src"),
+		Dst:      drawPrefixes(t, is4, "dst"),
+		Protocol: AnyProtocol,
+		States:   StateSet(rapid.IntRange(0, int(anyState)).Draw(t, "states")),
+	}
+	if r.Hook == HookOut {
+		r.OutPorts = rapid.SliceOfN(drawInterface, 0, 3).Draw(t, "out")
+	}
+	if rapid.Bool().Draw(t, "protocol given") {
+		r.Protocol = int(drawProtocol.Draw(t, "protocol"))
+	}
+	if r.Protocol == protoTCP || r.Protocol == protoUDP || r.Protocol == protoSCTP {
+		ranges := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) PortRange {
+			a, b := drawPort.Draw(t, "a"), drawPort.Draw(t, "b")
+			return PortRange{min(a, b), max(a, b)}
+		}), 0, 3)
+		r.SrcPorts, r.DstPorts = ranges.Draw(t, "src ports"), ranges.Draw(t, "dst ports")
+	}
+	return r
+}
+
+func drawKey(t *rapid.T) Key {
+	is4 := rapid.Bool().Draw(t, "IPv4")
+	k := Key{
+		SrcPort:  drawPort.Draw(t, "src port"),
+		DstPort:  drawPort.Draw(t, "dst port"),
+		InPort:   drawInterface.Draw(t, "in"),
+		OutPort:  drawInterface.Draw(t, "out"),
+		Protocol: drawProtocol.Draw(t, "protocol"),
+		HasPorts: rapid.Bool().Draw(t, "has ports"),
+		State:    State(rapid.IntRange(0, int(stateCount)-1).Draw(t, "state")),
+	}
+	k.setAddrs(drawAddr(t, is4, "src"), drawAddr(t, is4, "dst"))
+	return k
+}
+
+// FF-6: a compiled ruleset decides as the list that the operator wrote.
+func TestMatchAgainstNaive(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rules := rapid.SliceOfN(rapid.Custom(drawRule), 0, 40).Draw(t, "rules")
+		defaults := Defaults{In: Action(rapid.IntRange(0, 1).Draw(t, "default in")), Out: Accept}
+		s, err := Compile(rules, defaults, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			k := drawKey(t)
+			for hook := range hookCount {
+				gotAction, gotIndex := s.Match(hook, &k)
+				wantAction, wantIndex := naive(rules, defaults, hook, &k)
+				if gotAction != wantAction || gotIndex != wantIndex {
+					t.Fatalf("%s %+v: got %s by %d, want %s by %d",
+						hook, k, gotAction, gotIndex, wantAction, wantIndex)
+				}
+				if s.Empty(hook) && (wantAction != Accept || wantIndex != -1) {
+					t.Fatalf("%s is empty, but rule %d decides", hook, wantIndex)
+				}
+			}
+		}
+	})
+}
