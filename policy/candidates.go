@@ -18,13 +18,21 @@ func (c *candidates) add(h head, d *detail) {
 	c.details = append(c.details, d)
 }
 
-// span is a range of numbers with both ends in it. For a list of several it is
-// the hull, and the list itself is in the detail.
-type span struct{ first, last uint16 }
+// span is the numbers first..first+width, tested with one comparison: below first
+// the difference wraps around. For a list it is the hull, and the list itself is
+// in the detail.
+type span struct{ first, width uint16 }
 
 var anySpan = span{0, 0xffff}
 
-func (s span) has(n uint16) bool { return s.first <= n && n <= s.last }
+func newSpan(first, last uint16) span { return span{first, last - first} }
+
+func (s span) has(n uint16) bool { return n-s.first <= s.width }
+
+// extend returns the hull of the span and first..last.
+func (s span) extend(first, last uint16) span {
+	return newSpan(min(s.first, first), max(s.first+s.width, last))
+}
 
 // head is the part of a rule that is read for every candidate: 28 bytes.
 type head struct {
@@ -46,10 +54,15 @@ type detail struct {
 }
 
 // match returns the first candidate that matches, or index -1.
+//
+// Nearly all candidates of a long list are told by the destination port, so it
+// stands alone before the call. Without ports it may be anything: who asks for
+// ports is turned away in matches, and who does not has a span that holds all.
 func (c *candidates) match(k *Key) (Action, int) {
+	dstPort := k.DstPort
 	for i := range c.heads {
 		h := &c.heads[i]
-		if !h.matches(k) {
+		if !h.dstPorts.has(dstPort) || !h.matches(k) {
 			continue
 		}
 		if d := c.details[i]; d == nil || d.matches(k) {
@@ -59,11 +72,12 @@ func (c *candidates) match(k *Key) (Action, int) {
 	return Drop, -1
 }
 
+// matches tests all of the head but the destination port.
 func (h *head) matches(k *Key) bool {
-	if h.needsPorts && !(k.HasPorts && h.dstPorts.has(k.DstPort) && h.srcPorts.has(k.SrcPort)) {
+	if h.protocol != int16(k.Protocol) && h.protocol != AnyProtocol {
 		return false
 	}
-	if h.protocol != int16(k.Protocol) && h.protocol != AnyProtocol {
+	if h.needsPorts && !(k.HasPorts && h.srcPorts.has(k.SrcPort)) {
 		return false
 	}
 	return h.states.Has(k.State) && h.inPorts.has(k.InPort) && h.outPorts.has(k.OutPort)

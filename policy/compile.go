@@ -159,9 +159,9 @@ func compilePorts(list []PortRange) (span, []PortRange) {
 	if len(list) == 0 {
 		return anySpan, nil
 	}
-	hull := span{list[0].First, list[0].Last}
+	hull := newSpan(list[0].First, list[0].Last)
 	for _, r := range list[1:] {
-		hull = span{min(hull.first, r.First), max(hull.last, r.Last)}
+		hull = hull.extend(r.First, r.Last)
 	}
 	if len(list) == 1 {
 		return hull, nil
@@ -175,8 +175,9 @@ func compileInterfaces(list []uint16) (span, portSet) {
 	if len(list) == 0 {
 		return anySpan, nil
 	}
-	hull := span{slices.Min(list), slices.Max(list)}
-	set := make(portSet, int(hull.last)/64+1)
+	last := slices.Max(list)
+	hull := newSpan(slices.Min(list), last)
+	set := make(portSet, int(last)/64+1)
 	members := 0
 	for _, port := range list {
 		if !set.has(port) {
@@ -184,7 +185,7 @@ func compileInterfaces(list []uint16) (span, portSet) {
 			members++
 		}
 	}
-	if members == int(hull.last)-int(hull.first)+1 {
+	if members == int(hull.width)+1 {
 		return hull, nil
 	}
 	return hull, set
