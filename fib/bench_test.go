@@ -109,12 +109,12 @@ func perPacket(b *testing.B, burst int) {
 }
 
 func BenchmarkLookup4(b *testing.B) {
-	for _, size := range []struct{ routes, dsts int }{{1, 1 << 10}, {100_000, 1 << 16}, {1_000_000, 1 << 20}} {
-		rng := rand.New(rand.NewPCG(1, 2))
-		prefixes := internet4(rng, size.routes)
+	for _, size := range benchSizes {
+		rng := rand.New(rand.NewPCG(3, 4))
+		prefixes, inside := benchInput(size.routes, size.dsts)
 		tab := loaded(b, prefixes)
 		for _, kind := range []string{"inside", "random"} {
-			dst := pick4(rng, prefixes, size.dsts)
+			dst := inside
 			if kind == "random" {
 				for i := range dst {
 					dst[i] = rng.Uint32()

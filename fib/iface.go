@@ -200,9 +200,10 @@ func (t *Table) dropAddress(i *iface, address netip.Prefix) {
 
 // ownEntry is one prefix that an interface address brings.
 type ownEntry struct {
-	prefix netip.Prefix
-	rank   rank
-	key    hopKey // kind Blackhole: the fixed next hop
+	prefix  netip.Prefix
+	rank    rank
+	key     hopKey // kind Blackhole: the fixed next hop
+	address netip.Prefix
 }
 
 // entriesOf lists what an address brings.
@@ -216,24 +217,24 @@ type ownEntry struct {
 func entriesOf(ifIndex uint16, address netip.Prefix) []ownEntry {
 	a, subnet := address.Addr(), address.Masked()
 	own := func(kind Kind) hopKey { return hopKey{kind: kind, iface: ifIndex} }
-	out := []ownEntry{{hostPrefix(a), rankLocal, own(Local)}}
+	out := []ownEntry{{hostPrefix(a), rankLocal, own(Local), address}}
 	if a.Is6() && a.IsLinkLocalUnicast() {
-		return append(out, ownEntry{linkLocal6, rankScope, own(Blackhole)})
+		return append(out, ownEntry{linkLocal6, rankScope, own(Blackhole), address})
 	}
 	if address.IsSingleIP() {
 		return out
 	}
-	out = append(out, ownEntry{subnet, rankConnected, own(Glean)})
+	out = append(out, ownEntry{subnet, rankConnected, own(Glean), address})
 	if address.Bits() == a.BitLen()-1 {
 		return out
 	}
 	first := hostPrefix(subnet.Addr())
 	if a.Is6() {
-		return append(out, ownEntry{first, rankLocal, own(Local)})
+		return append(out, ownEntry{first, rankLocal, own(Local), address})
 	}
 	return append(out,
-		ownEntry{first, rankBroadcast, own(Broadcast)},
-		ownEntry{hostPrefix(lastAddr(subnet)), rankBroadcast, own(Broadcast)})
+		ownEntry{first, rankBroadcast, own(Broadcast), address},
+		ownEntry{hostPrefix(lastAddr(subnet)), rankBroadcast, own(Broadcast), address})
 }
 
 var linkLocal6 = netip.MustParsePrefix("fe80::/10")
@@ -255,7 +256,7 @@ func (t *Table) install(e ownEntry) error {
 			return err
 		}
 	}
-	if err := t.addClaim(e.prefix, claim{e.rank, id}); err != nil {
+	if err := t.addClaim(e.prefix, claim{e.rank, id, e.address}); err != nil {
 		return err
 	}
 	if e.rank == rankConnected {
@@ -269,7 +270,7 @@ func (t *Table) uninstall(e ownEntry) {
 	if e.key.kind != Blackhole {
 		id = t.hops[e.key].id
 	}
-	t.dropClaim(e.prefix, claim{e.rank, id})
+	t.dropClaim(e.prefix, claim{e.rank, id, e.address})
 	if e.rank == rankConnected && !slices.ContainsFunc(t.claims[e.prefix], isConnected) {
 		t.connected.Delete(e.prefix)
 	}

@@ -62,17 +62,17 @@ func (t *Table) Route(addr netip.Addr) (RouteInfo, bool) {
 
 func (t *Table) info(p netip.Prefix, l layers) RouteInfo {
 	id := l.best()
-	r := RouteInfo{Prefix: p, NextHop: id, Shadows: l.own != 0 && l.route != 0}
+	r := RouteInfo{Prefix: p, NextHop: id, Shadows: l.route != 0 && l.route != id}
 	switch {
+	case l.neighbour != 0:
+		r.Origin = OriginNeighbour
 	case l.own != 0:
 		r.Origin = OriginLocal
 		if slices.ContainsFunc(t.claims[p], func(c claim) bool { return c.hop == id && c.rank <= rankConnected }) {
 			r.Origin = OriginConnected
 		}
-	case l.route != 0:
-		r.Origin = OriginRoute
 	default:
-		r.Origin = OriginNeighbour
+		r.Origin = OriginRoute
 	}
 	if id.fixed() {
 		r.Kind = t.adjacencies[id].Kind

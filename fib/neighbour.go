@@ -156,8 +156,8 @@ func (t *Table) neighbourHop(ifIndex uint16, addr netip.Addr) (NextHopID, error)
 // subnetOf is the interface on which a host is a neighbour by its longest route,
 // 0 when there is none.
 func (t *Table) subnetOf(host netip.Prefix, l layers) uint16 {
-	if l.own != 0 || l.route != 0 {
-		return t.gleanIface(layers{own: l.own, route: l.route})
+	if l.routed() != 0 {
+		return t.gleanIface(l)
 	}
 	for p, l := range t.rib.Supernets(host) { // longest first
 		if p != host {

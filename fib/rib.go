@@ -8,20 +8,26 @@ import (
 
 // layers are the next hops that different origins want for one prefix. What is
 // ours (local address, broadcast, connected subnet) wins over a configured
-// route of equal length, and that over a neighbour, which is no route at all.
+// route of equal length. A neighbour is no route: it is here only while the
+// longest of those says that its address is on the link, and refines that.
 type layers struct {
 	own, route, neighbour NextHopID
 }
 
 // best is the one that is painted, 0 when the prefix is empty.
 func (l layers) best() NextHopID {
-	switch {
-	case l.own != 0:
-		return l.own
-	case l.route != 0:
-		return l.route
+	if l.neighbour != 0 {
+		return l.neighbour
 	}
-	return l.neighbour
+	return l.routed()
+}
+
+// routed is best without the neighbour.
+func (l layers) routed() NextHopID {
+	if l.own != 0 {
+		return l.own
+	}
+	return l.route
 }
 
 // keyOf is the trie's view of a prefix.
@@ -137,7 +143,7 @@ func (t *Table) onLink(p netip.Prefix) uint16 {
 
 // gleanIface is the interface on which destinations of l are neighbours.
 func (t *Table) gleanIface(l layers) uint16 {
-	if h := t.byID[l.best()]; h != nil && h.key.kind == Glean {
+	if h := t.byID[l.routed()]; h != nil && h.key.kind == Glean {
 		return h.key.iface
 	}
 	return 0
@@ -154,10 +160,11 @@ const (
 )
 
 // claim is one interface address's wish for a prefix. Two addresses of a subnet
-// make the same claim twice, and it holds until both are gone.
+// both claim it, and it holds until both are gone.
 type claim struct {
-	rank rank
-	hop  NextHopID
+	rank    rank
+	hop     NextHopID
+	address netip.Prefix // whose claim it is
 }
 
 // addClaim installs a claim and takes over the reference in it, also when it
@@ -171,7 +178,7 @@ func (t *Table) addClaim(p netip.Prefix, c claim) error {
 	return err
 }
 
-// dropClaim takes one of its kind back. That cannot fail.
+// dropClaim takes a claim and its reference back. That cannot fail.
 func (t *Table) dropClaim(p netip.Prefix, c claim) {
 	left := slices.Clone(t.claims[p])
 	if i := slices.Index(left, c); i >= 0 {
