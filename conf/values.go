@@ -146,9 +146,6 @@ func (*Protocol) takesInteger() {}
 // PortRange is a range of L4 ports with both ends in it.
 type PortRange struct{ First, Last uint16 }
 
-// IsZero tells whether the range is port 0 alone.
-func (r PortRange) IsZero() bool { return r == PortRange{} }
-
 func (r PortRange) String() string {
 	if r.First == r.Last {
 		return strconv.Itoa(int(r.First))
