@@ -43,7 +43,9 @@ func load(p *packet.Packet, secret *Secret, t tuple, zone uint16, l4 ...byte) {
 		p.Data, p.Len, p.L4 = unsafe.Pointer(&frame[0]), uint16(len(frame)), 40
 		p.Flags |= packet.IsIPv6
 	}
-	secret.Tuple(p, zone)
+	b := packet.Burst{N: 1, Pkts: [packet.MaxBurst]packet.Packet{*p}}
+	secret.Tuples(&b, []uint16{zone})
+	*p = b.Pkts[0]
 }
 
 func tcp(flags uint8) []byte { return append(make([]byte, 13), flags) }

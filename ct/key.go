@@ -58,24 +58,34 @@ func (s *Secret) hash(k0, k1 uint64) uint64 {
 	return mum(mum(k0^s[0], k1^s[1])^s[2], s[3]|1)
 }
 
-// Tuple sets the packet's flow key and hash. The packet must have ports.
+// Tuples sets the flow keys and hashes of the packets that have ports.
 //
-// zone is the conntrack zone of the ingress interface. Any worker may call it.
-func (s *Secret) Tuple(p *packet.Packet, zone uint16) {
-	if p.Is(packet.IsIPv6) {
-		s.tuple6(p, zone)
-		return
+// zones gives the conntrack zone of each ingress interface. Any worker may call it.
+func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
+	s0, s1, s2, s3 := s[0], s[1], s[2], s[3]|1
+	pkts := b.Live()
+	for i := range pkts {
+		p := &pkts[i]
+		if p.Verdict != packet.Continue || p.Flags&packet.HasPorts == 0 {
+			continue
+		}
+		zone := zones[p.Ingress]
+		if p.Flags&packet.IsIPv6 != 0 {
+			s.tuple6(p, zone)
+			continue
+		}
+		h := p.IPv4()
+		src := uint64(h.Src())<<16 | uint64(p.SrcPort)
+		dst := uint64(h.Dst())<<16 | uint64(p.DstPort)
+		low, high := min(src, dst), max(src, dst)
+		if low != src {
+			p.Flags |= packet.KeySwapped
+		}
+		k0 := low>>16<<32 | high>>16
+		k1 := low<<48 | high&0xffff<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family4
+		p.Key0, p.Key1 = k0, k1
+		p.Hash = mum(mum(k0^s0, k1^s1)^s2, s3) // as in hash
 	}
-	h := p.IPv4()
-	src := uint64(h.Src())<<16 | uint64(p.SrcPort)
-	dst := uint64(h.Dst())<<16 | uint64(p.DstPort)
-	low, high := min(src, dst), max(src, dst)
-	if src > dst {
-		p.Flags |= packet.KeySwapped
-	}
-	p.Key0 = low>>16<<32 | high>>16
-	p.Key1 = low<<48 | high&0xffff<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family4
-	p.Hash = s.hash(p.Key0, p.Key1)
 }
 
 func (s *Secret) tuple6(p *packet.Packet, zone uint16) {

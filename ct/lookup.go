@@ -38,18 +38,54 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 		if p.Verdict != packet.Continue {
 			continue
 		}
-		if p.Key1 == 0 {
-			t.keyless(p)
+		flow := t.cand[i]
+		f := t.flow(flow)
+		// The common case, all in one line: an IPv4 flow that was found at once
+		// and whose tracker has nothing to do. Anything else goes through lookup.
+		reply := (p.Flags/packet.KeySwapped ^ f.flags/origSwapped) & 1
+		if f.k0 != p.Key0 || f.k1 != p.Key1 || flow >= t.first6 || !f.settled(reply) {
+			t.lookup(p, flow, now, timeouts)
 			continue
 		}
-		flow := t.cand[i]
-		if f := t.flow(flow); f.k0 != p.Key0 || f.k1 != p.Key1 || t.isIPv6(flow) {
-			if flow = t.find(p); flow == 0 {
-				t.miss(p)
-				continue
-			}
+		p.Flags |= reply * packet.ReplyDir
+		p.State, p.Flow = packet.CtNew+packet.CtState(f.flags/seenReply&1), flow
+		f.bytes[reply] += uint64(p.L3Len())
+		f.packets[reply]++
+		deadline := now + timeouts[f.state&stateMask]
+		if f.packets[reply] == 0 || int32(deadline-f.deadline) < 0 {
+			t.rare(flow, int(reply), deadline)
 		}
-		t.join(p, flow, now, timeouts)
+		f.deadline = deadline
+	}
+}
+
+// lookup joins a packet to its flow, of which candidate may be the one.
+func (t *Table) lookup(p *packet.Packet, candidate, now uint32, timeouts *Timeouts) {
+	if p.Key1 == 0 {
+		t.keyless(p)
+		return
+	}
+	flow := candidate
+	if f := t.flow(flow); f.k0 != p.Key0 || f.k1 != p.Key1 || t.isIPv6(flow) {
+		if flow = t.find(p); flow == 0 {
+			t.miss(p)
+			return
+		}
+	}
+	t.join(p, flow, now, timeouts)
+}
+
+// rare does what is seldom due when a flow gets a packet: carry a packet counter
+// into its high half, and move the flow to an earlier slot of the wheel.
+func (t *Table) rare(flow uint32, dir int, deadline uint32) {
+	f := t.flow(flow)
+	if f.packets[dir] == 0 { // once in 4 billion packets
+		t.cold[flow].packetsHigh[dir]++
+	}
+	if int32(deadline-f.deadline) < 0 {
+		f.deadline = deadline
+		t.unschedule(flow)
+		t.schedule(flow)
 	}
 }
 
@@ -111,9 +147,6 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 	p.Flow = flow
 	f.bytes[dir] += uint64(p.L3Len())
 	f.packets[dir]++
-	if f.packets[dir] == 0 { // once in 4 billion packets
-		t.cold[flow].packetsHigh[dir]++
-	}
 	p.State = packet.CtEstablished
 	if dir == Reply {
 		p.Flags |= packet.ReplyDir
@@ -128,11 +161,8 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 		f.advance(p, dir)
 	}
 	deadline := now + timeouts[f.state&stateMask]
-	if int32(deadline-f.deadline) < 0 {
-		f.deadline = deadline
-		t.unschedule(flow)
-		t.schedule(flow)
-		return
+	if f.packets[dir] == 0 || int32(deadline-f.deadline) < 0 {
+		t.rare(flow, dir, deadline)
 	}
 	f.deadline = deadline
 }

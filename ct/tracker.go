@@ -46,6 +46,12 @@ func initialState(p *packet.Packet) State {
 // the whole fixed header is there.
 func tcpFlags(p *packet.Packet) uint8 { return p.Transport()[13] }
 
+// settled reports whether a packet in this direction leaves the flow's state as
+// it is, whatever the packet says.
+func (f *Flow) settled(dir uint8) bool {
+	return f.state == UDPReplied || f.state == UDPUnreplied && dir == Original
+}
+
 // advance takes the flow's tracker one packet further.
 func (f *Flow) advance(p *packet.Packet, dir int) {
 	switch f.proto() {

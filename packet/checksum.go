@@ -3,7 +3,6 @@ package packet
 import (
 	"encoding/binary"
 	"math/bits"
-	"unsafe"
 )
 
 // Sum adds data to the ones'-complement sum acc and returns the unfolded sum.
@@ -42,18 +41,16 @@ func Checksum(data []byte) uint16 { return ^Fold(Sum(0, data)) }
 // Words are added in the machine's order: a ones'-complement sum is the same up
 // to a byte swap whichever order is used, and the test is for all ones.
 func (h *IPv4) ChecksumOK() bool {
-	p := unsafe.Pointer(h)
-	a := *(*uint64)(p)
-	b := *(*uint64)(unsafe.Add(p, 8))
-	c := *(*uint32)(unsafe.Add(p, 16))
+	le := binary.LittleEndian
+	a, b, c := le.Uint64(h[0:]), le.Uint64(h[8:]), le.Uint32(h[16:])
 	s, carry := bits.Add64(a, b, 0)
 	s, carry = bits.Add64(s, uint64(c), carry)
-	s += carry // end-around carry; s was at most 2^64-2 when carry is 1
-	s = s>>32 + s&0xffffffff
-	s = s>>32 + s&0xffffffff
-	s = s>>16 + s&0xffff
-	s = s>>16 + s&0xffff
-	return s == 0xffff
+	s += carry // end-around; s is at most 2^64-2 when there is a carry
+	// Adding a number to itself turned by half folds it into its upper half.
+	s += bits.RotateLeft64(s, 32)
+	t := uint32(s >> 32)
+	t += bits.RotateLeft32(t, 16)
+	return t>>16 == 0xffff
 }
 
 // UpdateChecksum computes the header's checksum over all of its length.

@@ -172,6 +172,7 @@ func newWorld(t testing.TB, options ...option) *world {
 			{Name: "wan", Port: 1, MAC: packet.MAC48(macWAN), MTU: 1500, Addr4: [4]byte{10, 2, 2, 1}, Addr6: netip.MustParseAddr("fd01:2::1").As16()},
 			{Name: "lan.7", Port: 0, VLAN: 7, MAC: packet.MAC48(macLAN), MTU: 1500, Addr4: [4]byte{10, 7, 7, 1}},
 		},
+		Zones:     make([]uint16, 4),
 		Ports:     []PortMap{{Untagged: ifLAN, VLANs: vlans}, {Untagged: ifWAN}},
 		Tables:    []*fib.Table{w.table},
 		Timeouts:  ct.DefaultTimeouts(),

@@ -36,24 +36,38 @@ func (w *Worker) output(b *packet.Burst) {
 }
 
 func (w *Worker) dispose(b *packet.Burst) {
-	for i := range b.Live() {
-		p := &b.Pkts[i]
-		switch p.Verdict {
-		case packet.Transmit:
-			w.counter.FastForwarded++
-			w.transmit(w.snap.Interfaces[p.Egress].Port, p.Mbuf)
-		case packet.Fragment:
-			w.fragment(p)
-		case packet.Held:
-		case packet.Punt:
-			// Without a slow path there is nobody to take it. Source: SP-5.
-			w.discard(p)
-		case packet.Reject:
-			w.answer(p, b.NowNs)
-			w.discard(p)
-		default:
-			w.discard(p)
+	interfaces := w.snap.Interfaces
+	pkts := b.Live()
+	for i := range pkts {
+		p := &pkts[i]
+		if p.Verdict != packet.Transmit {
+			w.settle(p, b.NowNs)
+			continue
 		}
+		port := interfaces[p.Egress].Port
+		t := &w.tx[port]
+		t.bytes += uint64(p.Len)
+		t.mbufs[t.n] = p.Mbuf
+		if t.n++; t.n == len(t.mbufs) {
+			w.send(port)
+		}
+		w.counter.FastForwarded++
+	}
+}
+
+// settle acts on every verdict but Transmit.
+func (w *Worker) settle(p *packet.Packet, nowNs int64) {
+	switch p.Verdict {
+	case packet.Fragment:
+		w.fragment(p)
+	case packet.Held:
+	case packet.Reject:
+		w.answer(p, nowNs)
+		w.discard(p)
+	default:
+		// Dropped; or for the slow path, and without one there is nobody to
+		// take it. Source: SP-5.
+		w.discard(p)
 	}
 }
 

@@ -22,14 +22,58 @@ type Parse struct{ *context }
 // Process parses the burst.
 func (s *Parse) Process(b *packet.Burst) {
 	ports := &s.snap.Ports[s.port]
+	mac := s.snap.Interfaces[ports.Untagged].MAC
 	bytes := uint64(0)
 	for i, m := range s.received[:b.N] {
 		p := &b.Pkts[i]
-		*p = packet.Packet{Mbuf: m, Data: m.Data(), Len: m.DataLen, Ingress: ports.Untagged, L3: packet.EthernetLen}
+		p.Reset(m, ports.Untagged)
 		bytes += uint64(m.DataLen)
-		s.frame(p, ports)
+		if !plain(p, mac) {
+			s.frame(p, ports)
+		}
 	}
 	s.counters.Ports[s.port].RxBytes += bytes
+}
+
+// plainFrame is an untagged Ethernet header, an IPv4 header without options and
+// the start of TCP or UDP.
+type plainFrame [packet.EthernetLen + packet.IPv4HeaderLen + 8]byte
+
+// Fields of a plainFrame that are compared as loaded, least significant byte first.
+const (
+	plainTypeMask = 0x00ffffff // ethertype, version and header length
+	plainType     = 0x00450008
+	fragmentMask  = 0xff3f // MF and the offset
+)
+
+// plain parses the frame that nearly all frames are: whole TCP or UDP over IPv4
+// without tag or options, for our unicast address. It makes all checks that
+// frame makes, at a third of the cost (BenchmarkParse), and returns false,
+// having changed nothing, when any of them fails or the frame is another kind.
+func plain(p *packet.Packet, mac uint64) bool {
+	if int(p.Len) < len(plainFrame{}) {
+		return false
+	}
+	f, flags := (*plainFrame)(p.Data), p.Mbuf.OlFlags
+	le, be := binary.LittleEndian, binary.BigEndian
+	total := be.Uint16(f[16:])
+	if be.Uint64(f[0:])>>16 != mac || le.Uint32(f[12:])&plainTypeMask != plainType ||
+		le.Uint16(f[20:])&fragmentMask != 0 || flags&(packet.RxVLANStripped|packet.RxIPCksumBad) != 0 ||
+		martian4[f[26]]|martian4[f[30]] != 0 || total > p.Len-packet.EthernetLen || total < packet.IPv4HeaderLen+8 {
+		return false
+	}
+	proto := f[23]
+	if proto != packet.ProtoUDP && (proto != packet.ProtoTCP || total < packet.IPv4HeaderLen+20) {
+		return false
+	}
+	if flags&packet.RxIPCksumGood == 0 && !(*packet.IPv4)(f[packet.EthernetLen:]).ChecksumOK() {
+		return false
+	}
+	p.Len = packet.EthernetLen + total
+	p.L4, p.Proto = packet.IPv4HeaderLen, proto
+	p.SrcPort, p.DstPort = be.Uint16(f[34:]), be.Uint16(f[36:])
+	p.Flags, p.Verdict = packet.HasPorts, packet.Continue
+	return true
 }
 
 // frame handles the link header and branches on the network protocol.

@@ -13,12 +13,13 @@ import (
 // Needs:  Route, MTU.
 // Writes: the link header; Data, L3, Len; the mbuf's offset and lengths; Verdict Transmit.
 // Source: FF-1; RFC 894, IEEE 802.1Q.
-type Rewrite struct{ *context }
+type Rewrite struct{}
 
 // Process rewrites packets that leave whole or in fragments.
-func (s *Rewrite) Process(b *packet.Burst) {
-	for i := range b.Live() {
-		p := &b.Pkts[i]
+func (*Rewrite) Process(b *packet.Burst) {
+	pkts := b.Live()
+	for i := range pkts {
+		p := &pkts[i]
 		switch p.Verdict {
 		case packet.Continue:
 			p.Verdict = packet.Transmit
@@ -26,7 +27,7 @@ func (s *Rewrite) Process(b *packet.Burst) {
 		default:
 			continue
 		}
-		a := s.snap.Tables[s.snap.Interfaces[p.Ingress].VRF].Adjacency(fib.AdjacencyIndex(p.NextHop))
+		a := (*fib.Adjacency)(p.NextHop)
 		// The ethertype stands before the network header already, whether the
 		// frame came with a tag or without.
 		l3 := unsafe.Add(p.Data, uintptr(p.L3))
@@ -35,11 +36,11 @@ func (s *Rewrite) Process(b *packet.Burst) {
 		} else {
 			*(*[16]byte)(unsafe.Add(l3, -packet.EthernetLen-packet.VLANTagLen)) = a.L2
 		}
-		length := uint16(p.L3Len()) + uint16(a.L2Len)
-		p.Data, p.L3, p.Len = unsafe.Add(l3, -int(a.L2Len)), a.L2Len, length
+		shift := int(p.L3) - int(a.L2Len) // how far the frame's start moves
+		p.Data, p.L3, p.Len = unsafe.Add(p.Data, shift), a.L2Len, p.Len-uint16(shift)
 		m := p.Mbuf
-		m.DataOff = uint16(uintptr(p.Data) - uintptr(m.BufAddr))
-		m.PktLen, m.DataLen = uint32(length), length
+		m.DataOff += uint16(shift)
+		m.PktLen, m.DataLen = uint32(p.Len), p.Len
 		m.OlFlags = 0 // no offload is asked of the device
 	}
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"ffwd/fib"
 	"ffwd/packet"
@@ -25,7 +26,7 @@ type Route struct {
 // routeBatch gathers the packets of one family and VRF for a lookup.
 type routeBatch struct {
 	n           int
-	pkts        [packet.MaxBurst]*packet.Packet
+	at          [packet.MaxBurst]uint8 // index in the burst
 	nextHops    [packet.MaxBurst]fib.NextHopID
 	adjacencies [packet.MaxBurst]fib.AdjacencyIndex
 }
@@ -36,50 +37,49 @@ func (s *Route) Process(b *packet.Burst) {
 		s.gather(b, uint16(vrf))
 		if s.v4.n > 0 {
 			table.LookupBatch4(s.dst4[:s.v4.n], s.v4.nextHops[:])
-			s.resolve(&s.v4, table)
+			s.v4.resolve(b, table)
 		}
 		if s.v6.n > 0 {
 			table.LookupBatch6(s.dst6[:s.v6.n], s.v6.nextHops[:])
-			s.resolve(&s.v6, table)
+			s.v6.resolve(b, table)
 		}
 	}
 }
 
 // gather lists the packets to be looked up in one VRF.
 func (s *Route) gather(b *packet.Burst, vrf uint16) {
-	s.v4.n, s.v6.n = 0, 0
-	for i := range b.Live() {
-		p := &b.Pkts[i]
-		if p.Verdict != packet.Continue || s.snap.Interfaces[p.Ingress].VRF != vrf {
+	n4, n6, single := 0, 0, len(s.snap.Tables) == 1
+	pkts := b.Live()
+	for i := range pkts {
+		p := &pkts[i]
+		if p.Verdict != packet.Continue || !single && s.snap.Interfaces[p.Ingress].VRF != vrf {
 			continue
 		}
 		if p.Flags&packet.IsIPv6 != 0 {
-			s.dst6[s.v6.n] = p.IPv6().Dst()
-			s.v6.pkts[s.v6.n] = p
-			s.v6.n++
+			s.dst6[n6&255] = p.IPv6().Dst()
+			s.v6.at[n6&255] = uint8(i)
+			n6++
 			continue
 		}
-		s.dst4[s.v4.n] = p.IPv4().Dst()
-		s.v4.pkts[s.v4.n] = p
-		s.v4.n++
+		s.dst4[n4&255] = p.IPv4().Dst()
+		s.v4.at[n4&255] = uint8(i)
+		n4++
 	}
+	s.v4.n, s.v6.n = n4, n6
 }
 
 // resolve turns next hops into adjacencies and marks the packets accordingly.
-func (s *Route) resolve(r *routeBatch, table *fib.Table) {
+func (r *routeBatch) resolve(b *packet.Burst, table *fib.Table) {
 	table.Adjacencies(r.nextHops[:r.n], r.adjacencies[:])
-	for i, p := range r.pkts[:r.n] {
-		index := r.adjacencies[i]
-		a := table.Adjacency(index)
-		if a.Kind == fib.Group {
-			a = table.Member(a, flowHash(p))
-			index = table.IndexOf(a)
-		}
+	for i, at := range r.at[:r.n] {
+		p, a := &b.Pkts[at], table.Adjacency(r.adjacencies[i])
 		if a.Kind != fib.Forward {
-			unforwardable(p, a)
-			continue
+			if a = table.Member(a, flowHash(p)); a.Kind != fib.Forward {
+				unforwardable(p, a)
+				continue
+			}
 		}
-		p.NextHop, p.Egress, p.MTU = uint32(index), a.Iface, uint16(a.MTUBytes)
+		p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, uint16(a.MTUBytes)
 		if p.Flags&packet.IsIPv6 != 0 && linkLocal6(p.IPv6().Src()) {
 			p.DropFor(packet.Martian) // leaves its link. Source: RFC 4291 2.5.6
 		}

@@ -26,7 +26,6 @@ type Interface struct {
 	MAC         uint64 // packet.MAC48 of its address
 	MTU         uint16 // bytes, L3
 	VRF         uint16 // index into Snapshot.Tables
-	Zone        uint16 // conntrack zone
 	Promiscuous bool   // frames for any address are ours
 	Stealth     bool   // FF-7: TTL neither checked nor decremented
 	Options     OptionsPolicy
@@ -44,6 +43,7 @@ type PortMap struct {
 // published: a reload builds a new one. Interface index 0 is no interface.
 type Snapshot struct {
 	Interfaces []Interface
+	Zones      []uint16     // conntrack zone by interface
 	Ports      []PortMap    // by physical port
 	Tables     []*fib.Table // by VRF; changed in place, safe to read
 	Rules      *policy.Ruleset

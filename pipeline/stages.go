@@ -57,7 +57,7 @@ func stages(c *context, s *Steer) [stageOutput]Stage {
 		stagePolicyOut: &Policy{context: c, hook: ct.HookOut},
 		stageTTL:       &TTL{c},
 		stageMTU:       &MTU{},
-		stageRewrite:   &Rewrite{context: c},
+		stageRewrite:   &Rewrite{},
 		stageConfirm:   &Confirm{c},
 	}
 	if s == nil {

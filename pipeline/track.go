@@ -11,14 +11,7 @@ import "ffwd/packet"
 type Tuple struct{ *context }
 
 // Process computes the keys of packets that have ports.
-func (s *Tuple) Process(b *packet.Burst) {
-	for i := range b.Live() {
-		p := &b.Pkts[i]
-		if p.Flags&packet.HasPorts != 0 && p.Verdict == packet.Continue {
-			s.secret.Tuple(p, s.snap.Interfaces[p.Ingress].Zone)
-		}
-	}
-}
+func (s *Tuple) Process(b *packet.Burst) { s.secret.Tuples(b, s.snap.Zones) }
 
 // Conntrack joins packets to their flows.
 //
