@@ -88,7 +88,9 @@ func (p *testPool) Free(src unsafe.Pointer, n int) {
 		}
 		delete(p.isOut, m)
 		b := unsafe.Slice((*byte)(m.BufAddr), bufferBytes)
-		copy(b, bytes.Repeat([]byte{0xdb}, 256))
+		for i := range 256 {
+			b[i] = 0xdb
+		}
 		p.free = append(p.free, m)
 	}
 }
