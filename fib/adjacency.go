@@ -64,11 +64,11 @@ type AdjacencyIndex uint32
 // line, outside the Go heap, never written after it was published.
 type Adjacency struct {
 	Kind     Kind
-	L2Len    uint8     // bytes of link header before the network header: 14, or 18 with a tag
-	Family   uint8     // of Gateway: 4, 6, or 0 when there is none
-	_        uint8     //
-	Iface    uint16    // egress interface index; the owner's for Local; 0 is none
-	_        uint16    //
+	L2Len    uint8 // bytes of link header before the network header: 14, or 18 with a tag
+	Family   uint8 // of Gateway: 4, 6, or 0 when there is none
+	_        uint8
+	Iface    uint16 // egress interface index; the owner's for Local; 0 is none
+	_        uint16
 	MTUBytes uint32    // largest network packet, without link header
 	ID       NextHopID // the next hop this is the adjacency of
 	L2       [16]byte  // destination MAC, source MAC and, if L2Len is 18, the 802.1Q tag

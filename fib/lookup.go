@@ -127,13 +127,13 @@ func (t *trie) prefetchRoot(out []NextHopID) {
 // any of them leads to a group.
 func (t *trie) loadRoot(out []NextHopID) bool {
 	root := (*[1 << rootBits]uint32)(t.root)
-	var any uint32
+	var all uint32
 	for i, r := range out {
 		e := atomic.LoadUint32(&root[r&(1<<rootBits-1)])
 		out[i] = NextHopID(e)
-		any |= e
+		all |= e
 	}
-	return any&isGroup != 0
+	return all&isGroup != 0
 }
 
 // step reads one level of groups for the first n packets of the walk into out,

@@ -63,8 +63,8 @@ func (o *Options) validate() error {
 type Table struct {
 	v4, v6 trie
 
-	slots       []uint32                    // by NextHopID: index of its adjacency
-	adjacencies []Adjacency                 //
+	slots       []uint32 // by NextHopID: index of its adjacency
+	adjacencies []Adjacency
 	buckets     []uint32                    // groupBuckets NextHopIDs per ECMP group
 	down        [1 << 16 / 64]atomic.Uint64 // by interface index: no carrier
 
