@@ -1,0 +1,76 @@
+# ffwd: a poll-mode userspace switch. `make help` lists the targets.
+
+GO      ?= go
+BIN     := bin/ffwd
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+DEMO    := run
+
+# Debian packages: to build and run, and what the end-to-end tests drive besides.
+BUILD_PACKAGES := build-essential pkg-config libdpdk-dev dpdk
+TEST_PACKAGES  := iproute2 ethtool iputils-ping iperf3 curl tcpdump tshark python3
+PACKAGES       := $(BUILD_PACKAGES) $(TEST_PACKAGES)
+# Packages without DPDK: they build and test with no C compiler.
+PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./conf ./capture ./bench
+
+.PHONY: help deps build run test unit pure e2e race fuzz bench lint fmt check clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1	\2/' | expand -t 12
+
+deps: ## install the Debian packages that are missing, and check for Go
+	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null | awk '$$2=="installed"{print $$1}' | sort >/tmp/ffwd-have.$$$$; \
+	  printf '%s\n' $(PACKAGES) | sort | comm -23 - /tmp/ffwd-have.$$$$; rm -f /tmp/ffwd-have.$$$$); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing" $$missing; \
+	  sudo=; [ $$(id -u) = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+	@command -v $(GO) >/dev/null || { echo "Go 1.26 or newer is needed and Debian 12 has none: install it, see https://go.dev/doc/install"; exit 1; }
+	@$(GO) mod download
+
+build: deps ## build bin/ffwd
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/ffwd
+
+run: build ## forward a generated capture with DPDK's software devices: no NIC, huge pages or root
+	@mkdir -p $(DEMO)
+	$(BIN) capture --demo --out $(DEMO)/in.pcap
+	$(BIN) run -c conf/samples/minimal.toml --idle-exit 1s
+	@echo "what left is in $(DEMO)/out.pcap; read it with: tshark -r $(DEMO)/out.pcap"
+
+test: build unit pure ## run all tests (as root also those in network namespaces)
+
+unit:
+	$(GO) vet ./...
+	$(GO) test -count=1 ./...
+
+pure: ## test what needs no DPDK without a C compiler
+	CGO_ENABLED=0 $(GO) test $(PURE)
+
+e2e: build ## run the end-to-end tests alone (root)
+	$(GO) test -count=1 -v ./e2e
+
+race: deps ## run the tests of shared structures under the race detector
+	$(GO) test -race ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./conf
+	$(GO) test -race -run 'Steering|Handoff|Drains|Enter' ./pipeline
+
+FUZZTIME ?= 30s
+fuzz: ## run every fuzz target for FUZZTIME
+	@for p in $$(grep -lrE '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9]+' $$p/*_test.go | cut -c6-); do \
+	    echo "== $$p $$f"; CGO_ENABLED=0 $(GO) test $$p -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	  done; done
+
+bench: build ## measure ffwd beside dpdk-testpmd on the same packets
+	$(BIN) bench
+
+lint: ## run the linters
+	$(GO) tool -modfile=tools/go.mod golangci-lint run
+
+fmt: ## format the code
+	gofmt -w .
+
+check: fmt lint test ## what to run before a commit
+
+clean: ## remove what was built
+	rm -rf bin $(DEMO)

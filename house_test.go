@@ -1,0 +1,137 @@
+package house
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// floor tells which packages each package may import of ours. The arrows run one
+// way; a package that is missing here does not belong to the house yet.
+var floor = map[string][]string{
+	"packet":   {},
+	"mem":      {},
+	"clock":    {},
+	"epoch":    {},
+	"conf":     {},
+	"policy":   {},
+	"capture":  {"packet"},
+	"bindings": {"packet"},
+	"ct":       {"packet", "mem"},
+	"fib":      {"mem"},
+	"pipeline": {"packet", "mem", "clock", "epoch", "ct", "fib", "policy"},
+	"pmd":      {"bindings", "packet", "mem"},
+	"bench":    {"capture", "conf"},
+	"control":  {"conf", "packet", "mem", "clock", "epoch", "ct", "fib", "policy", "pipeline", "pmd"},
+	"cmd/ffwd": {"control", "conf", "bench", "capture", "pmd", "packet", "pipeline"},
+	"e2e":      {"capture", "conf", "packet"},
+	"":         {},
+}
+
+// goFile is a source file: its package's folder, and what it imports.
+type goFile struct {
+	path, folder string
+	imports      []string
+	doc          string
+}
+
+// sources parses every Go file of the house.
+func sources(t *testing.T) (files []goFile) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		g := goFile{path: path, folder: strings.TrimPrefix(filepath.Dir(path), "."), doc: f.Doc.Text()}
+		for _, i := range f.Imports {
+			name, _ := strconv.Unquote(i.Path.Value)
+			g.imports = append(g.imports, name)
+		}
+		files = append(files, g)
+		return nil
+	})
+	if err != nil || len(files) < 50 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	return files
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, f := range sources(t) {
+		allowed, known := floor[f.folder]
+		if !known {
+			t.Errorf("%s: package %s has no place in the house: see floor", f.path, f.folder)
+			continue
+		}
+		for _, i := range f.imports {
+			ours, isOurs := strings.CutPrefix(i, "ffwd/")
+			if !isOurs || ours == f.folder || strings.HasSuffix(f.path, "_test.go") && floor[ours] != nil && ours != "control" {
+				continue
+			}
+			if !contains(allowed, ours) {
+				t.Errorf("%s imports %s: the arrow points the wrong way", f.path, i)
+			}
+		}
+	}
+}
+
+func TestOnlyBindingsUseC(t *testing.T) {
+	for _, f := range sources(t) {
+		if contains(f.imports, "C") && f.folder != "bindings" {
+			t.Errorf("%s imports C", f.path)
+		}
+	}
+}
+
+func TestEveryPackageHasADocAndATest(t *testing.T) {
+	documented, tested := map[string]bool{}, map[string]bool{}
+	for _, f := range sources(t) {
+		documented[f.folder] = documented[f.folder] || f.doc != "" && filepath.Base(f.path) == "doc.go"
+		tested[f.folder] = tested[f.folder] || strings.HasSuffix(f.path, "_test.go")
+	}
+	for folder := range floor {
+		if folder == "" {
+			continue
+		}
+		if !documented[folder] {
+			t.Errorf("%s has no doc.go", folder)
+		}
+		if !tested[folder] {
+			t.Errorf("%s has no test", folder)
+		}
+	}
+}
+
+// A file is what a reader holds in the head.
+func TestFilesAreReadable(t *testing.T) {
+	for _, f := range sources(t) {
+		content, err := os.ReadFile(f.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(content), "\n"); n > 500 {
+			t.Errorf("%s has %d lines", f.path, n)
+		}
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}

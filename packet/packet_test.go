@@ -1,0 +1,130 @@
+package packet
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"pgregory.net/rapid"
+)
+
+// The sum by its definition, two bytes at a time.
+func naiveSum(data []byte) uint16 {
+	var s uint32
+	for i := 0; i < len(data); i += 2 {
+		w := uint32(data[i]) << 8
+		if i+1 < len(data) {
+			w |= uint32(data[i+1])
+		}
+		s += w
+		s = s>>16 + s&0xffff
+	}
+	return uint16(s)
+}
+
+// RFC 1071, section 3: the worked example.
+func TestChecksumExample(t *testing.T) {
+	data := []byte{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7}
+	if got := Fold(Sum(0, data)); got != 0xddf2 {
+		t.Fatalf("%#x", got)
+	}
+}
+
+func TestChecksumOracle(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		data := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 0x7f, 0x80, 0xfe, 0xff}), 0, 100).Draw(t, "data")
+		if got, want := Checksum(data), ^naiveSum(data); got != want {
+			t.Fatalf("%#x, want %#x", got, want)
+		}
+	})
+}
+
+// FF-2: the header check against the full sum, on headers right and wrong.
+func TestHeaderChecksumOracle(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 {
+		var h IPv4
+		for i := range h {
+			h[i] = byte(r.Uint32())
+		}
+		if r.Uint32()%2 == 0 {
+			h.UpdateChecksum(h[:])
+		}
+		if got, want := h.ChecksumOK(), naiveSum(h[:]) == 0xffff; got != want {
+			t.Fatalf("%x: %v, want %v", h, got, want)
+		}
+	}
+}
+
+// FF-7: the incremental update against the full computation, for every value the
+// rest of the header can sum up to. Source: RFC 1624 section 3.
+func TestDecrementTTLOracle(t *testing.T) {
+	for _, ttl := range []byte{1, 2, 64, 255} {
+		for id := range 1 << 16 {
+			h := IPv4{0: 0x45, 8: ttl, 9: ProtoUDP, 12: 10}
+			binary.BigEndian.PutUint16(h[4:], uint16(id))
+			h.UpdateChecksum(h[:])
+			h.DecrementTTL()
+			want := h
+			want.UpdateChecksum(want[:])
+			if h != want || h.TTL() != ttl-1 {
+				t.Fatalf("ttl %d id %d: %x, want %x", ttl, id, h[10:12], want[10:12])
+			}
+		}
+	}
+}
+
+// Every reason has a name of its own: it is a metric label.
+func TestReasonNames(t *testing.T) {
+	seen := map[string]Reason{}
+	for r := range NumReasons {
+		name := r.String()
+		if other, twice := seen[name]; name == "" || name == "unknown" || twice {
+			t.Errorf("reason %d is called %q, as is %d", r, name, other)
+		}
+		seen[name] = r
+	}
+	if NumReasons.String() != "unknown" {
+		t.Error("a reason out of range has a name")
+	}
+}
+
+// The zero packet is dropped, unfinished, invalid and unanswered: forgetting
+// fails closed.
+func TestZeroFailsClosed(t *testing.T) {
+	var p Packet
+	if p.Verdict != Drop || p.Reason != Unfinished || p.State != CtInvalid || p.Answer != NoAnswer {
+		t.Fatalf("%+v", p)
+	}
+}
+
+// Reset leaves nothing of the packet before.
+func TestResetForgets(t *testing.T) {
+	var p Packet
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&p)), unsafe.Sizeof(p))
+	const pointers = 2 * unsafe.Sizeof(uintptr(0)) // Mbuf and Data come first
+	for i := pointers; i < uintptr(len(raw)); i++ {
+		raw[i] = 0xff
+	}
+	p.NextHop = nil
+	buffer := make([]byte, 64)
+	m := &Mbuf{BufAddr: unsafe.Pointer(&buffer[0]), DataOff: 8, DataLen: 40}
+	p.Reset(m, 3)
+	if want := (Packet{Mbuf: m, Data: unsafe.Pointer(&buffer[8]), Len: 40, Ingress: 3, L3: EthernetLen}); p != want {
+		t.Fatalf("%+v", p)
+	}
+}
+
+func TestMAC48(t *testing.T) {
+	mac := [6]byte{2, 0x11, 0x22, 0x33, 0x44, 0x55}
+	var e Ethernet
+	copy(e[:], mac[:])
+	if MAC48(mac) != e.Dst() || e.Dst()&MACGroupBit != 0 {
+		t.Fatalf("%x %x", MAC48(mac), e.Dst())
+	}
+	e[0] |= 1
+	if e.Dst()&MACGroupBit == 0 {
+		t.Fatal("the group bit was not seen")
+	}
+}
