@@ -1,0 +1,140 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+)
+
+// WriteJSON writes the rows as one array of objects, an empty one if there are none.
+func WriteJSON(w io.Writer, rows []Result) error {
+	if rows == nil {
+		rows = []Result{}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(rows)
+}
+
+// WriteTable writes the rows for people: the figures, then where the time goes.
+func WriteTable(w io.Writer, rows []Result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "scenario\tflows\troutes\tworkers\tMpps\tmin..max\tns/pkt\tabove floor\tbar\tof floor\tnotes\t")
+	for i := range rows {
+		r := &rows[i]
+		if i > 0 && r.Scenario == ioFloor {
+			fmt.Fprintln(t, strings.Repeat("\t", 11))
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%.2f\t%.2f..%.2f\t%.1f\t%s\t%s\t%.2f\t%s\t\n",
+			r.Scenario, r.Flows, dash(r.Routes > 0, "%d", r.Routes), r.Workers, r.Mpps, r.Spread.MinMpps, r.Spread.MaxMpps,
+			r.NsPerPacket, dash(r.Scenario != ioFloor, "%.1f", r.NsAboveFloor), bar(r), r.RatioToFloor, strings.Join(notes(r), ", "))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return writeStages(w, rows)
+}
+
+// dash formats a value, or writes "-" where it means nothing.
+func dash(means bool, format string, value any) string {
+	if !means {
+		return "-"
+	}
+	return fmt.Sprintf(format, value)
+}
+
+func bar(r *Result) string {
+	if r.Bar == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f %s", r.Bar, verdict(r.NsAboveFloor <= r.Bar))
+}
+
+func verdict(met bool) string {
+	if met {
+		return "met"
+	}
+	return "MISSED"
+}
+
+// notes are the figures that only some rows have, with their bars.
+func notes(r *Result) []string {
+	var list []string
+	if r.Scenario == newFlows {
+		list = append(list, fmt.Sprintf("%.2f M new flows/s per worker (bar %.0f %s; %.0f%% of packets)",
+			r.NewFlowsPerS/1e6, barNewFlowsPerS/1e6, verdict(r.NewFlowsPerS >= barNewFlowsPerS), r.NewFlowShare*100))
+	}
+	if r.ScalingToOne > 0 {
+		note := fmt.Sprintf("%.2f times one worker", r.ScalingToOne)
+		if r.Scenario == statefulTwoCores {
+			note += fmt.Sprintf(" (bar %.1f %s)", barScalingTwo, verdict(r.ScalingToOne >= barScalingTwo))
+		}
+		list = append(list, note)
+	}
+	if r.AllocsPerPacket != nil && *r.AllocsPerPacket > 0 {
+		list = append(list, fmt.Sprintf("%.2g allocations per packet", *r.AllocsPerPacket))
+	}
+	if r.TableBytesPerFlow > barBytesPerFlow {
+		list = append(list, fmt.Sprintf("%.0f bytes of table per flow (bar %d)", r.TableBytesPerFlow, barBytesPerFlow))
+	}
+	return list
+}
+
+// writeStages writes a second table: cycles per packet, a column for each stage that
+// any row has.
+func writeStages(w io.Writer, rows []Result) error {
+	var names []string
+	column := map[string]int{}
+	for i := range rows {
+		for _, s := range rows[i].Stages {
+			if _, known := column[s.Name]; !known {
+				column[s.Name] = len(names)
+				names = append(names, s.Name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "\ncycles per packet and stage")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "scenario\tflows\troutes\t%s\tsum\t\n", strings.Join(names, "\t"))
+	for i := range rows {
+		r := &rows[i]
+		if len(r.Stages) == 0 {
+			continue
+		}
+		cells, sum := make([]string, len(names)), 0.0
+		for c := range cells {
+			cells[c] = "-"
+		}
+		for _, s := range r.Stages {
+			cells[column[s.Name]] = fmt.Sprintf("%.1f", s.CyclesPerPacket)
+			sum += s.CyclesPerPacket
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.1f\t\n", r.Scenario, r.Flows, r.Routes, strings.Join(cells, "\t"), sum)
+	}
+	return t.Flush()
+}
+
+// ProgressLine returns a function for Options.Progress that keeps one line of a
+// terminal up to date and clears it at the end, or writes a line for each step
+// anywhere else.
+func ProgressLine(f *os.File) func(done, total int, next string) {
+	const clearLine = "\r\x1b[K"
+	info, err := f.Stat()
+	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
+	return func(done, total int, next string) {
+		switch {
+		case terminal && done == total:
+			fmt.Fprint(f, clearLine)
+		case terminal:
+			fmt.Fprintf(f, "%s[%d/%d] %s", clearLine, done+1, total, next)
+		case done < total:
+			fmt.Fprintf(f, "[%d/%d] %s\n", done+1, total, next)
+		}
+	}
+}

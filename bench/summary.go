@@ -1,0 +1,83 @@
+package bench
+
+import "slices"
+
+// summarize fills a row with the medians of its samples, of which there is one.
+func summarize(row Result, samples []sample) Result {
+	of := func(value func(sample) float64) []float64 {
+		list := make([]float64, len(samples))
+		for i, s := range samples {
+			list[i] = value(s)
+		}
+		return list
+	}
+	mpps := of(func(s sample) float64 { return s.mpps })
+	row.Repetitions = len(samples)
+	row.Mpps = median(mpps)
+	row.NsPerPacket = float64(row.Workers) * 1e3 / row.Mpps
+	row.Spread = Spread{MinMpps: slices.Min(mpps), MaxMpps: slices.Max(mpps)}
+	row.NewFlowsPerS = median(of(func(s sample) float64 { return s.newFlowsPerS }))
+	row.NewFlowShare = median(of(func(s sample) float64 { return s.newFlowShare }))
+	row.TableBytesPerFlow = samples[0].tableBytesPerFlow
+	row.Stages = medianStages(samples)
+	for _, s := range samples { // the worst: there should be none at all
+		if s.allocsPerPacket != nil && (row.AllocsPerPacket == nil || *s.allocsPerPacket > *row.AllocsPerPacket) {
+			row.AllocsPerPacket = s.allocsPerPacket
+		}
+	}
+	return row
+}
+
+// medianStages takes the stages of the first sample, each with its median.
+func medianStages(samples []sample) []Stage {
+	var stages []Stage
+	for _, stage := range samples[0].stages {
+		var cycles []float64
+		for _, s := range samples {
+			for _, other := range s.stages {
+				if other.Name == stage.Name {
+					cycles = append(cycles, other.CyclesPerPacket)
+				}
+			}
+		}
+		stages = append(stages, Stage{stage.Name, median(cycles)})
+	}
+	return stages
+}
+
+// median of at least one value; of an even number the mean of the middle two.
+func median(values []float64) float64 {
+	v := slices.Sorted(slices.Values(values))
+	mid := len(v) / 2
+	if len(v)%2 == 0 {
+		return (v[mid-1] + v[mid]) / 2
+	}
+	return v[mid]
+}
+
+// compareWithFloor relates the rows of a group to the first of them.
+func compareWithFloor(rows []Result) {
+	floor := rows[0]
+	for i := range rows {
+		rows[i].NsAboveFloor = rows[i].NsPerPacket - floor.NsPerPacket
+		rows[i].RatioToFloor = rows[i].Mpps / floor.Mpps
+	}
+}
+
+// compareWorkers relates rows of several workers to the same of one worker.
+func compareWorkers(rows []Result) {
+	one := func(r Result) string {
+		if r.Scenario == statefulTwoCores {
+			return stateful
+		}
+		return r.Scenario
+	}
+	for i := range rows {
+		for _, other := range rows {
+			if rows[i].Workers > 1 && other.Workers == 1 && other.Scenario == one(rows[i]) &&
+				other.Flows == rows[i].Flows && other.Routes == rows[i].Routes {
+				rows[i].ScalingToOne = rows[i].Mpps / other.Mpps
+			}
+		}
+	}
+}
