@@ -66,7 +66,7 @@ func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 	pkts := b.Live()
 	for i := range pkts {
 		p := &pkts[i]
-		if p.Verdict != packet.Continue || p.Flags&packet.HasPorts == 0 {
+		if p.Flags&packet.HasPorts == 0 {
 			continue
 		}
 		zone := zones[p.Ingress]

@@ -24,21 +24,22 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	if n == 0 {
 		return
 	}
-	for i := range pkts {
-		t.home_[i] = t.home(pkts[i].Hash)
+	homes, candidates := t.homes[:n], t.candidates[:n]
+	for i := range homes {
+		homes[i] = t.home(pkts[i].Hash)
 	}
-	mem.Prefetch(t.bucketBase, unsafe.Sizeof(bucket{}), &t.home_[0], n)
-	for i := range pkts {
-		t.cand[i] = t.candidate(t.home_[i], pkts[i].Hash)
+	mem.Prefetch(t.bucketBase, unsafe.Sizeof(bucket{}), &homes[0], n)
+	for i := range candidates {
+		candidates[i] = t.candidate(homes[i], pkts[i].Hash)
 	}
-	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &t.cand[0], n)
+	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &candidates[0], n)
 	now := Tick(b.NowNs)
 	for i := range pkts {
 		p := &pkts[i]
 		if p.Verdict != packet.Continue {
 			continue
 		}
-		flow := t.cand[i]
+		flow := candidates[i]
 		f := t.flow(flow)
 		// The common case, all in one line: an IPv4 flow that was found at once
 		// and whose tracker has nothing to do. Anything else goes through lookup.

@@ -44,8 +44,8 @@ type Table struct {
 	free      [2]freeList // IPv4, IPv6
 	wheel     wheel
 
-	home_ [packet.MaxBurst]uint32 // scratch of Lookup: home buckets,
-	cand  [packet.MaxBurst]uint32 // then candidate flows
+	homes      [packet.MaxBurst]uint32 // scratch of Lookup: home buckets,
+	candidates [packet.MaxBurst]uint32 // then candidate flows
 
 	region *mem.Region
 }
