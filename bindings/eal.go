@@ -3,6 +3,7 @@ package bindings
 /*
 #include <stdlib.h>
 #include <rte_eal.h>
+#include "shim_intr.h"
 #include "shim_log.h"
 */
 import "C"
@@ -10,6 +11,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -59,7 +61,8 @@ func (o EALOptions) args() []string {
 	}
 	// One lcore, ID 0, free to run on every main core. Workers are not EAL lcores;
 	// they register themselves.
-	args := []string{name, "--lcores", "0@" + coreSet(o.MainCores), "--no-telemetry"}
+	args := []string{name, "--lcores", "0@" + coreSet(o.MainCores), "--no-telemetry",
+		"--file-prefix", name + "-" + strconv.Itoa(os.Getpid())} // no other process's files are near
 	if o.HugePages {
 		args = append(args, "--in-memory")
 	} else {
@@ -169,12 +172,24 @@ func mainLcore(o EALOptions, up chan<- error, down <-chan chan error) {
 	if failed, ok := errors.AsType[*Error](err); ok {
 		failed.Reason = o.explain(failed.Reason)
 	}
+	// The EAL makes this directory even if it has nothing to put there.
+	os.Remove(C.GoString(C.rte_eal_get_runtime_dir()))
 	up <- err
 	if err != nil {
 		return
 	}
 	done := <-down
-	done <- control("clean up eal", "", func() C.int { return C.rte_eal_cleanup() })
+	done <- cleanup()
+}
+
+// cleanup takes the EAL down. DPDK leaves its interrupt thread running, and that dies of
+// the unmapped heap if a driver forgot a handler there (net_memif's listener, in one
+// process of sixty): so it is put to rest first, and without that the heap stays.
+func cleanup() error {
+	if err := control("clean up eal", "interrupt thread", func() C.int { return C.ffwd_intr_park() }); err != nil {
+		return err
+	}
+	return control("clean up eal", "", func() C.int { return C.rte_eal_cleanup() })
 }
 
 // ealInit passes args on. DPDK permutes and keeps argv, so it lives in C for good.

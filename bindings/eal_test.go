@@ -153,7 +153,8 @@ func TestExitOfDPDKIsReported(t *testing.T) {
 // and leaves no files behind.
 func TestInitEAL(t *testing.T) {
 	start := func(t *testing.T, options EALOptions, adjust ...func(*exec.Cmd)) {
-		before := runtimeFiles(t)
+		const prefix = "ffwd-test"
+		options.ProgramName = prefix
 		o := runEAL(t, options, adjust...)
 		if o.Error != "" || o.Close != "" {
 			t.Fatalf("start: %s, cleanup: %s", o.Error, o.Close)
@@ -167,8 +168,8 @@ func TestInitEAL(t *testing.T) {
 		if want := len(allowedCores()); o.Cores != want {
 			t.Errorf("an ordinary thread may run on %d cores, want %d", o.Cores, want)
 		}
-		if after := runtimeFiles(t); after != before {
-			t.Errorf("files left behind: %s, before: %s", after, before)
+		if files := filesOf(t, prefix); len(files) != 0 {
+			t.Errorf("left behind: %q", files)
 		}
 	}
 	t.Run("ordinary memory", func(t *testing.T) { start(t, EALOptions{MemoryMB: 64, MainCores: []int{0}}) })
@@ -178,26 +179,21 @@ func TestInitEAL(t *testing.T) {
 		if FreeHugePagesMB() < 64 {
 			t.Skip("needs 64 MB of free huge pages; CI reserves them")
 		}
-		free := FreeHugePagesMB()
 		start(t, EALOptions{MemoryMB: 64, HugePages: true, MainCores: []int{0}})
-		if got := FreeHugePagesMB(); got < free {
-			t.Logf("%d MB of huge pages free, %d before; another process may have them", got, free)
-		}
 	})
 }
 
-// runtimeFiles lists what DPDK could leave behind.
-func runtimeFiles(t *testing.T) string {
+// filesOf lists what a DPDK process with this file prefix left behind.
+func filesOf(t *testing.T, prefix string) (all []string) {
 	t.Helper()
-	var all []string
-	for _, pattern := range []string{"/var/run/dpdk/*/*", "/dev/hugepages/*", "/tmp/dpdk/*/*"} {
-		files, err := filepath.Glob(pattern)
+	for _, pattern := range []string{"/var/run/dpdk/", "/tmp/dpdk/", os.Getenv("XDG_RUNTIME_DIR") + "/dpdk/", "/dev/hugepages/"} {
+		files, err := filepath.Glob(pattern + prefix + "*")
 		if err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, files...)
 	}
-	return strings.Join(all, " ")
+	return all
 }
 
 // asNobody makes a command run as an ordinary user, if this process is root.

@@ -42,8 +42,8 @@ func RegisterThread() error {
 	return nil
 }
 
-// UnregisterThread gives the calling thread's lcore ID back. What its mempool
-// caches hold stays available to the next thread with that ID.
+// UnregisterThread gives the calling thread's lcore ID back. What its mempool caches
+// hold is out of reach until another thread has that ID, unless FlushCache came first.
 func UnregisterThread() { C.rte_thread_unregister() }
 
 // LcoreID returns the calling thread's lcore ID, or LcoreAny.

@@ -13,6 +13,11 @@ static inline int ffwd_pool_create(struct rte_mempool **pool, const char *name, 
 	return *pool == NULL ? -rte_errno : 0;
 }
 static inline unsigned ffwd_pool_size(const struct rte_mempool *pool) { return pool->size; }
+static inline void ffwd_pool_flush(struct rte_mempool *pool) {
+	struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, rte_lcore_id());
+	if (cache != NULL)
+		rte_mempool_cache_flush(cache, pool);
+}
 static inline unsigned ffwd_mbuf_bytes(uint16_t data_room) {
 	return rte_mempool_calc_obj_size(sizeof(struct rte_mbuf) + data_room, 0, NULL);
 }
@@ -77,6 +82,10 @@ func (p *Mempool) InUse() int { return int(C.rte_mempool_in_use_count(p.c)) }
 
 // DataRoomBytes returns the buffer of one mbuf, headroom included.
 func (p *Mempool) DataRoomBytes() int { return int(C.rte_pktmbuf_data_room_size(p.c)) }
+
+// FlushCache returns the mbufs in the calling registered thread's cache to what all
+// threads share. For a thread about to leave.
+func (p *Mempool) FlushCache() { C.ffwd_pool_flush(p.c) }
 
 // Free gives the pool's memory back. No mbuf of it may be in use.
 func (p *Mempool) Free() {

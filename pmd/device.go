@@ -73,6 +73,9 @@ func (d device) check() error {
 		}
 	}
 	for _, arg := range d.args {
+		if strings.Count(arg, "=") > 1 {
+			return fmt.Errorf("argument %q: DPDK takes no second '=', not even in a path", arg)
+		}
 		if file, ok := strings.CutPrefix(arg, "rx_pcap="); ok {
 			if _, err := os.Stat(file); err != nil {
 				return fmt.Errorf("capture file: %w", err)

@@ -2,6 +2,7 @@ package pmd
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -209,7 +210,8 @@ func insideTap(t *testing.T) {
 // A frame crosses memif in several of its buffers, and arrives in one of ours.
 func TestMemoryInterface(t *testing.T) {
 	checkPools(t)
-	const bsize = ",bsize=512,socket-abstract=yes,socket=ffwd-pmd-test"
+	// Others on this machine may be testing too.
+	bsize := fmt.Sprintf(",bsize=512,socket-abstract=yes,socket=ffwd-%d-%d", os.Getpid(), time.Now().UnixNano())
 	server := openPort(t, PortConfig{Name: "server", Device: "net_memif0,role=server" + bsize})
 	client := openPort(t, PortConfig{Name: "client", Device: "net_memif1,role=client" + bsize})
 	for _, p := range []*Port{server, client} {

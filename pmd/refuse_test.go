@@ -49,6 +49,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"unknown argument of net_null", PortConfig{Device: "net_null0,speed=1"}, nil, []string{`"speed"`, "net_null takes size"}},
 		{"unknown PCI address", PortConfig{Device: "0000:7f:1f.7"}, fs.ErrNotExist, []string{"0000:7f:1f.7", "dpdk-devbind.py"}},
 		{"short PCI address", PortConfig{Device: "7f:1f.7"}, fs.ErrNotExist, []string{"0000:7f:1f.7"}},
+		{"two equals signs", PortConfig{Device: "net_pcap0,rx_pcap=/tmp/a=b.pcap"}, nil, []string{"'='", "/tmp/a=b.pcap"}},
 		{"no device", PortConfig{}, nil, []string{"no device"}},
 		{"line break", PortConfig{Device: "net_null0\nnet_null1"}, nil, []string{"control character"}},
 		{"unknown interface", PortConfig{Device: "net_af_packet0,iface=nowhere0"}, fs.ErrNotExist, []string{"nowhere0", "ip link"}},

@@ -213,8 +213,16 @@ func (r *Runtime) Ports() []*Port {
 // every pool. For workers, after LockOSThread and setting the affinity.
 func (r *Runtime) RegisterThread() error { return bindings.RegisterThread() }
 
-// UnregisterThread undoes RegisterThread, on the same thread.
-func (r *Runtime) UnregisterThread() { bindings.UnregisterThread() }
+// UnregisterThread undoes RegisterThread, on the same thread, and leaves what was in the
+// thread's caches to the others.
+func (r *Runtime) UnregisterThread() {
+	r.mu.Lock()
+	for _, p := range slices.Concat(r.pools, r.kernel) {
+		p.mempool.FlushCache()
+	}
+	r.mu.Unlock()
+	bindings.UnregisterThread()
+}
 
 // Close closes the ports that are still open, last one first, frees the pools and
 // takes DPDK down. Workers are gone, and have given back their mbufs: every mbuf
