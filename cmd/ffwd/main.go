@@ -1,0 +1,103 @@
+// Command ffwd is the switch, and the client of a running one.
+//
+// Exit codes:
+//
+//	0  ended as asked
+//	1  a fault while starting, running or stopping, or of the switch that was asked
+//	2  a wrong command line or configuration
+//	3  at exit an mbuf was missing or the packet counters did not add up: a bug
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"ffwd/conf"
+	"ffwd/control"
+)
+
+// Exit codes, as documented above.
+const (
+	exitOK = iota
+	exitFault
+	exitUsage
+	exitLeak
+)
+
+// usageError is an error in how we were called.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func main() {
+	err := root().Execute()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// exitCode tells what to exit with after an error.
+func exitCode(err error) int {
+	var usage usageError
+	var faults conf.Faults
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage), errors.As(err, &faults):
+		return exitUsage
+	case errors.Is(err, control.ErrLeak), errors.Is(err, control.ErrConservation):
+		return exitLeak
+	}
+	return exitFault
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:           "ffwd",
+		Short:         "A poll-mode userspace switch",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q: see 'ffwd --help'", args[0])}
+			}
+			return c.Help()
+		},
+		Args:              cobra.ArbitraryArgs,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w: see '%s --help'", err, c.CommandPath())}
+	})
+	c.AddCommand(runCommand(), checkCommand(), versionCommand(), captureCommand())
+	return c
+}
+
+// noArgs refuses arguments that are no flags.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q: see '%s --help'", args[0], c.CommandPath())}
+	}
+	return nil
+}
+
+// configFlag adds -c, the configuration file.
+func configFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVarP(path, "config", "c", "", "configuration file")
+}
+
+// loadConfig reads the file of -c, which must be given. Every error is the user's.
+func loadConfig(path string) (*conf.Config, error) {
+	if path == "" {
+		return nil, usageError{errors.New("no configuration given: name a file with -c")}
+	}
+	c, err := conf.Load(path)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}

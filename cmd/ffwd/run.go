@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ffwd/conf"
+	"ffwd/control"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	config   string
+	duration time.Duration
+	warmup   time.Duration
+	idleExit time.Duration
+	json     bool
+}
+
+func runCommand() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run -c FILE",
+		Short: "Forward packets until a signal",
+		Long: `Forward packets until SIGINT or SIGTERM, or until --duration or --idle-exit ends it.
+SIGHUP reads the configuration again. A second SIGINT or SIGTERM ends at once.
+
+On a terminal, a table of rates is shown meanwhile; otherwise totals are printed at
+the end, as one JSON object with --json. The log goes to standard error.`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if o.duration < 0 || o.warmup < 0 || o.idleExit < 0 {
+				return usageError{errors.New("--duration, --warmup and --idle-exit must not be negative")}
+			}
+			config, err := loadConfig(o.config)
+			if err != nil {
+				return err
+			}
+			return run(config, o)
+		},
+	}
+	configFlag(c, &o.config)
+	c.Flags().DurationVar(&o.duration, "duration", 0, "stop after this long, not counting the warm-up; 0: only on a signal")
+	c.Flags().DurationVar(&o.warmup, "warmup", 0, "leave this long out of the counts")
+	c.Flags().DurationVar(&o.idleExit, "idle-exit", 0, "stop when no packet arrived for this long; 0: never")
+	c.Flags().BoolVar(&o.json, "json", false, "print the totals as one JSON object")
+	return c
+}
+
+// run starts the switch, waits for its end, stops it, and prints the totals.
+func run(config *conf.Config, o runOptions) error {
+	screen := newScreen(os.Stdout, os.Stderr, !o.json)
+	log := control.NewLogger(screen.log(), config.Log)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	sw, err := control.Start(config, log)
+	if err != nil {
+		return err
+	}
+	if path, err := filepath.Abs(o.config); err == nil {
+		sw.SetSource(path)
+	}
+	mark := wait(sw, o, signals, screen, log)
+	err = stop(sw, signals)
+	report := sw.ReportSince(mark)
+	if o.json {
+		return errors.Join(err, json.NewEncoder(os.Stdout).Encode(report))
+	}
+	screen.clear()
+	return errors.Join(err, printTotals(os.Stdout, &report))
+}
+
+// wait returns when the run is to end, with the mark that totals count from.
+func wait(sw *control.Switch, o runOptions, signals <-chan os.Signal, screen *screen, log *slog.Logger) control.Mark {
+	mark := sw.Origin()
+	var end <-chan time.Time
+	warm := time.After(o.warmup)
+	idle := newIdleWatch(sw, o.idleExit)
+	defer idle.stop()
+	refresh := time.NewTicker(time.Second)
+	defer refresh.Stop()
+	for {
+		select {
+		case <-warm:
+			if o.warmup > 0 {
+				mark = sw.Mark()
+			}
+			if o.duration > 0 {
+				end = time.After(o.duration)
+			}
+		case <-end:
+			log.Info("duration is over")
+			return mark
+		case <-idle.tick():
+			if idle.over() {
+				log.Info("no packets any more", "for", o.idleExit)
+				return mark
+			}
+		case <-refresh.C:
+			screen.refresh(sw)
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				log.Info("stopping", "signal", sig.String())
+				return mark
+			}
+			if _, err := sw.ReloadSource(); err != nil {
+				log.Error("reload refused, the last configuration runs on", "error", err)
+			}
+		}
+	}
+}
+
+// stop drains the switch. A second signal ends the process where it is.
+func stop(sw *control.Switch, signals <-chan os.Signal) error {
+	stopped := make(chan struct{})
+	defer close(stopped)
+	go func() {
+		for {
+			select {
+			case <-stopped:
+				return
+			case sig := <-signals:
+				if sig != syscall.SIGHUP {
+					fmt.Fprintln(os.Stderr, "second signal: ending at once")
+					os.Exit(exitFault)
+				}
+			}
+		}
+	}()
+	return sw.Stop(context.Background())
+}
+
+// idleWatch notices that no packets arrive any more.
+type idleWatch struct {
+	sw     *control.Switch
+	limit  time.Duration
+	ticker *time.Ticker // nil: never over
+	last   uint64       // packets received
+	since  time.Time
+}
+
+func newIdleWatch(sw *control.Switch, limit time.Duration) *idleWatch {
+	w := &idleWatch{sw: sw, limit: limit, since: time.Now()}
+	if limit > 0 {
+		const looks = 4 // within the limit: how much later than it we may notice
+		w.ticker = time.NewTicker(max(limit/looks, time.Millisecond))
+	}
+	return w
+}
+
+func (w *idleWatch) tick() <-chan time.Time {
+	if w.ticker == nil {
+		return nil
+	}
+	return w.ticker.C
+}
+
+func (w *idleWatch) over() bool {
+	if n := w.sw.Received(); n != w.last {
+		w.last, w.since = n, time.Now()
+		return false
+	}
+	return time.Since(w.since) >= w.limit
+}
+
+func (w *idleWatch) stop() {
+	if w.ticker != nil {
+		w.ticker.Stop()
+	}
+}
+

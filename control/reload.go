@@ -1,0 +1,198 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"ffwd/conf"
+	"ffwd/fib"
+	"ffwd/pipeline"
+	"ffwd/policy"
+)
+
+// ErrRestart: the new configuration changes what a running switch cannot.
+var ErrRestart = errors.New("needs a restart")
+
+// Reload puts a new configuration in the place of the one that runs: rules,
+// routes, neighbours, flow timeouts, the ICMP rate, the log level. It returns
+// what changed.
+//
+// It prepares everything, changes tables by difference, and publishes the rest
+// by one pointer store. On any error the last configuration runs on, whole. The
+// error is conf.Faults, wraps ErrRestart, or says what did not fit where.
+func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if faults := next.Validate(); len(faults) > 0 {
+		return conf.Changes{}, faults
+	}
+	changes := conf.Diff(s.config, next)
+	if changes.NeedsRestart() {
+		return changes, restartError(changes.Restart)
+	}
+	snapshot, err := s.prepare(next, &changes)
+	if err != nil {
+		return changes, err
+	}
+	if err := s.changeTables(next, &changes); err != nil {
+		return changes, err
+	}
+	s.snapshot.Store(snapshot)
+	if changes.LogLevel {
+		s.setLogLevel(next.Log.Level)
+	}
+	s.config = next
+	s.log.Info("reloaded", "changes", len(changes.Reload))
+	return changes, nil
+}
+
+// restartError names what cannot be reloaded, in one line.
+func restartError(refused []conf.Change) error {
+	const most = 8
+	var names []string
+	for _, c := range refused[:min(len(refused), most)] {
+		names = append(names, c.String())
+	}
+	if n := len(refused) - most; n > 0 {
+		names = append(names, fmt.Sprintf("%d more", n))
+	}
+	return fmt.Errorf("%w, nothing was changed: %s", ErrRestart, strings.Join(names, "; "))
+}
+
+// prepare makes the next snapshot. Nothing sees it yet.
+func (s *Switch) prepare(next *conf.Config, changes *conf.Changes) (*pipeline.Snapshot, error) {
+	snapshot := *s.snapshot.Load()
+	if changes.Rules {
+		rules, err := s.compileRules(next, policy.NextGeneration(snapshot.Rules.Generation()))
+		if err != nil {
+			return nil, err
+		}
+		snapshot.Rules = rules
+	}
+	if changes.CTTimeouts {
+		snapshot.Timeouts = timeouts(&next.CT.Timeouts)
+	}
+	snapshot.ErrorRate = next.ICMP.ErrorRate
+	return &snapshot, nil
+}
+
+// changeTables makes the tables those of next, or leaves them as they are.
+// Neighbours come before the routes over them and go after.
+func (s *Switch) changeTables(next *conf.Config, changes *conf.Changes) error {
+	var done journal
+	before, after := s.neighbours(s.config), s.neighbours(next)
+	if changes.Neighbours {
+		if err := s.setNeighbours(&done, before, after); err != nil {
+			return errors.Join(err, done.rollBack())
+		}
+	}
+	if changes.Routes {
+		if err := s.setRoutes(&done, next); err != nil {
+			return errors.Join(err, done.rollBack())
+		}
+	}
+	if changes.Neighbours {
+		if err := s.deleteNeighbours(&done, before, after); err != nil {
+			return errors.Join(err, done.rollBack())
+		}
+	}
+	return nil
+}
+
+// setNeighbours adds and changes neighbours.
+func (s *Switch) setNeighbours(done *journal, before, after map[neighbourKey]fib.MAC) error {
+	for at, mac := range after {
+		old, known := before[at]
+		if known && old == mac {
+			continue
+		}
+		table := s.tableOf(at.iface)
+		if err := table.SetNeighbour(at.iface, at.addr, mac); err != nil {
+			return err
+		}
+		done.note(func() error {
+			if known {
+				return table.SetNeighbour(at.iface, at.addr, old)
+			}
+			return table.DeleteNeighbour(at.iface, at.addr)
+		})
+	}
+	return nil
+}
+
+// deleteNeighbours removes those that are not in after.
+func (s *Switch) deleteNeighbours(done *journal, before, after map[neighbourKey]fib.MAC) error {
+	gone := maps.Clone(before)
+	maps.DeleteFunc(gone, func(at neighbourKey, _ fib.MAC) bool {
+		_, stays := after[at]
+		return stays
+	})
+	for at, mac := range gone {
+		table := s.tableOf(at.iface)
+		if err := table.DeleteNeighbour(at.iface, at.addr); err != nil {
+			return err
+		}
+		done.note(func() error { return table.SetNeighbour(at.iface, at.addr, mac) })
+	}
+	return nil
+}
+
+// setRoutes gives each table its routes; a table takes all of them or none.
+func (s *Switch) setRoutes(done *journal, next *conf.Config) error {
+	before, err := s.routes(s.config)
+	if err != nil {
+		return err
+	}
+	after, err := s.routes(next)
+	if err != nil {
+		return err
+	}
+	for i, table := range s.tables {
+		if err := table.SetRoutes(after[i]); err != nil {
+			return fmt.Errorf("vrf %d: %w", s.vrfs[i], err)
+		}
+		done.note(func() error { return table.SetRoutes(before[i]) })
+	}
+	return nil
+}
+
+// journal is how to undo what a reload did so far.
+type journal struct{ undo []func() error }
+
+func (j *journal) note(undo func() error) { j.undo = append(j.undo, undo) }
+
+// rollBack undoes everything, last first.
+func (j *journal) rollBack() error {
+	var errs []error
+	for _, undo := range slices.Backward(j.undo) {
+		if err := undo(); err != nil {
+			errs = append(errs, fmt.Errorf("roll back: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// SetSource names the file that a reload without a document reads again.
+func (s *Switch) SetSource(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.source = path
+}
+
+// ReloadSource is Reload of the file named by SetSource.
+func (s *Switch) ReloadSource() (conf.Changes, error) {
+	s.mu.Lock()
+	source := s.source
+	s.mu.Unlock()
+	if source == "" {
+		return conf.Changes{}, errors.New("the switch was not started from a file: send a configuration")
+	}
+	next, err := conf.Load(source)
+	if err != nil {
+		return conf.Changes{}, err
+	}
+	return s.Reload(next)
+}

@@ -1,0 +1,126 @@
+package control
+
+import (
+	"ffwd/packet"
+	"ffwd/pipeline"
+)
+
+// Report is what the switch did in a stretch of time. Its JSON is a contract:
+// `ffwd run --json` prints one, GET /v1/report answers one. Packets, bytes, and
+// cycles are counts within the stretch; flows, pools, links and the epoch's lag
+// are as of its end.
+//
+// received + created = transmitted + dropped + punted + held. Source: FF-12.
+type Report struct {
+	DurationS   float64 `json:"duration_s"`
+	ClockHz     float64 `json:"clock_hz"` // of the cycles below
+	Received    uint64  `json:"received"`
+	Created     uint64  `json:"created"` // ICMP errors, and fragments beyond the first of each packet
+	Transmitted uint64  `json:"transmitted"`
+	// Held is packets under way between two workers. Workers are read one after
+	// the other: what passed between them meanwhile can make it negative.
+	Held int64 `json:"held"`
+
+	FastForwarded uint64 `json:"fast_forwarded"` // packets that left as one frame or in fragments
+	Fragmented    uint64 `json:"fragmented"`     // packets
+	Fragments     uint64 `json:"fragments"`      // made of them
+	Errors        uint64 `json:"icmp_errors"`
+	ErrorsLimited uint64 `json:"icmp_errors_limited"`
+
+	Drops map[string]uint64 `json:"drops"` // by reason; those that are 0 are left out
+	Punts map[string]uint64 `json:"punts"`
+
+	Workers []WorkerReport `json:"workers"`
+	Ports   []PortReport   `json:"ports"`
+	Flows   FlowsReport    `json:"flows"`
+	Pools   []PoolReport   `json:"pools"`
+	GC      GCReport       `json:"gc"`
+
+	AllocsPerPacket float64 `json:"allocs_per_packet"` // Go heap objects, by anyone
+	EpochLagSeconds float64 `json:"epoch_lag_seconds"` // age of the oldest memory that waits for a worker
+
+	drops, punts [packet.NumReasons]uint64
+	gaps         [pipeline.GapBuckets]uint64
+}
+
+// WorkerReport is one worker's part.
+type WorkerReport struct {
+	Core        int           `json:"core"`
+	Packets     uint64        `json:"packets"` // received from ports
+	HandedOver  uint64        `json:"handed_over"`
+	TakenOver   uint64        `json:"taken_over"`
+	Polls       uint64        `json:"polls"`
+	BusyPolls   uint64        `json:"busy_polls"`    // that found packets
+	BusyRatio   float64       `json:"busy_ratio"`    // of its time
+	NsPerPacket float64       `json:"ns_per_packet"` // time in busy polls by packets received or taken over
+	LongestGap  float64       `json:"longest_gap_s"` // upper bound of the longest time between two polls
+	Stages      []StageReport `json:"stages"`
+}
+
+// StageReport is the sampled cost of one stage.
+type StageReport struct {
+	Name            string  `json:"name"`
+	CyclesPerPacket float64 `json:"cycles_per_packet"`
+}
+
+// PortReport is one physical port's part.
+type PortReport struct {
+	Name      string `json:"name"`
+	RxPackets uint64 `json:"rx_packets"`
+	RxBytes   uint64 `json:"rx_bytes"`
+	TxPackets uint64 `json:"tx_packets"`
+	TxBytes   uint64 `json:"tx_bytes"`
+	TxDropped uint64 `json:"tx_dropped"` // the device did not take them
+	RxMissed  uint64 `json:"rx_missed"`  // the device had no descriptor
+	RxNoMbuf  uint64 `json:"rx_no_mbuf"` // the pool was empty
+	RxErrors  uint64 `json:"rx_errors"`
+	TxErrors  uint64 `json:"tx_errors"`
+	LinkUp    bool   `json:"link_up"`
+}
+
+// FlowsReport is connection tracking's part, over all workers.
+type FlowsReport struct {
+	IPv4              uint64  `json:"ipv4"` // flows now
+	IPv6              uint64  `json:"ipv6"`
+	Created           uint64  `json:"created"`
+	Expired           uint64  `json:"expired"`
+	Joined            uint64  `json:"joined"`  // packets whose flow was there when it was confirmed
+	Full              uint64  `json:"full"`    // new flows refused
+	Invalid           uint64  `json:"invalid"` // packets that fit no flow and may not start one
+	TableBytes        uint64  `json:"table_bytes"`
+	TableBytesPerFlow float64 `json:"table_bytes_per_flow"` // at the configured maximum
+}
+
+// PoolReport is one mbuf pool.
+type PoolReport struct {
+	Name      string `json:"name"`
+	Size      int    `json:"size"`
+	Available int    `json:"available"` // an estimate while workers run
+}
+
+// GCReport is what the Go garbage collector did.
+type GCReport struct {
+	Collections  int64 `json:"collections"`
+	PauseTotalNs int64 `json:"pause_total_ns"`
+}
+
+// Dropped returns the drops of all reasons.
+func (r *Report) Dropped() uint64 { return total(r.drops[:]) }
+
+// Punted returns the punts of all reasons.
+func (r *Report) Punted() uint64 { return total(r.punts[:]) }
+
+func total(counts []uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// ratio is a/b, and 0 where there is nothing to divide by: JSON has no NaN.
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}

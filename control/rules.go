@@ -1,0 +1,95 @@
+package control
+
+import (
+	"fmt"
+	"time"
+
+	"ffwd/conf"
+	"ffwd/ct"
+	"ffwd/policy"
+)
+
+// compileRules translates and compiles the configuration's rules.
+func (s *Switch) compileRules(c *conf.Config, generation uint32) (*policy.Ruleset, error) {
+	rules := make([]policy.Rule, len(c.Rules))
+	for i := range c.Rules {
+		rules[i] = s.rule(&c.Rules[i])
+	}
+	defaults := policy.Defaults{In: action(c.Policy.DefaultIn), Out: action(c.Policy.DefaultOut)}
+	set, err := policy.Compile(rules, defaults, generation)
+	if err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	return set, nil
+}
+
+func (s *Switch) rule(r *conf.Rule) policy.Rule {
+	out := policy.Rule{
+		Action: action(r.Action), InPorts: s.indices(r.InPorts), OutPorts: s.indices(r.OutPorts),
+		Src: r.Src, Dst: r.Dst, Protocol: policy.AnyProtocol,
+		SrcPorts: portRanges(r.SrcPorts), DstPorts: portRanges(r.DstPorts), Comment: r.Comment,
+	}
+	if r.Hook == conf.HookOut {
+		out.Hook = policy.HookOut
+	}
+	if number, given := r.Protocol.Number(); given {
+		out.Protocol = int(number)
+	}
+	for _, state := range r.State {
+		out.States |= policy.States(ctStates[state])
+	}
+	return out
+}
+
+var ctStates = map[conf.State]policy.State{
+	conf.StateNew:         policy.New,
+	conf.StateEstablished: policy.Established,
+	conf.StateRelated:     policy.Related,
+	conf.StateInvalid:     policy.Invalid,
+	conf.StateUntracked:   policy.Untracked,
+}
+
+// action fails closed: a word it does not know is a drop.
+func action(a conf.Action) policy.Action {
+	if a == conf.ActionAccept {
+		return policy.Accept
+	}
+	return policy.Drop
+}
+
+func (s *Switch) indices(names []string) []uint16 {
+	var list []uint16
+	for _, name := range names {
+		list = append(list, s.index[name])
+	}
+	return list
+}
+
+func portRanges(ranges []conf.PortRange) []policy.PortRange {
+	var list []policy.PortRange
+	for _, r := range ranges {
+		list = append(list, policy.PortRange(r))
+	}
+	return list
+}
+
+// timeouts translates the configuration's timeouts. Those of the TCP tracker's
+// retransmission and window checks, and the generic one, wait for the trackers
+// that use them.
+func timeouts(c *conf.Timeouts) *ct.Timeouts {
+	return ct.NewTimeouts(map[ct.State]time.Duration{
+		ct.None:           time.Duration(c.Generic),
+		ct.UDPUnreplied:   time.Duration(c.UDP.Unreplied),
+		ct.UDPReplied:     time.Duration(c.UDP.Replied),
+		ct.ICMPQuery:      time.Duration(c.ICMP),
+		ct.ICMPv6Query:    time.Duration(c.ICMPv6),
+		ct.TCPSynSent:     time.Duration(c.TCP.SynSent),
+		ct.TCPSynRecv:     time.Duration(c.TCP.SynRecv),
+		ct.TCPEstablished: time.Duration(c.TCP.Established),
+		ct.TCPFinWait:     time.Duration(c.TCP.FinWait),
+		ct.TCPCloseWait:   time.Duration(c.TCP.CloseWait),
+		ct.TCPLastAck:     time.Duration(c.TCP.LastAck),
+		ct.TCPTimeWait:    time.Duration(c.TCP.TimeWait),
+		ct.TCPClose:       time.Duration(c.TCP.Close),
+	})
+}

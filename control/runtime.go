@@ -1,0 +1,77 @@
+package control
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"ffwd/conf"
+	"ffwd/pmd"
+)
+
+// startRuntime brings up DPDK and its pools as the configuration asks.
+func startRuntime(c *conf.Config, a *affinity) (*pmd.Runtime, error) {
+	o := pmd.Options{
+		MainCores:    a.others(),
+		Mbufs:        c.Pool.Mbufs,
+		CacheSize:    c.Pool.Cache,
+		MemoryMB:     c.EAL.MemoryMB,
+		ExtraEALArgs: c.EAL.Args,
+	}
+	if o.Mbufs == 0 {
+		o.Mbufs = mbufsFor(c)
+	}
+	for _, core := range c.Workers.Cores {
+		if socket := pmd.CoreSocket(core); !slices.Contains(o.Sockets, socket) {
+			o.Sockets = append(o.Sockets, socket)
+		}
+	}
+	for i := range c.Ports {
+		p := &c.Ports[i]
+		o.MaxMTUBytes = max(o.MaxMTUBytes, p.MTU)
+		if isPCI(p.Device) {
+			o.PCIDevices = append(o.PCIDevices, p.Device)
+		}
+	}
+	switch c.EAL.HugePages {
+	case conf.HugeRequire:
+		o.HugePages = true
+	case conf.HugeAuto:
+		o.HugePages = len(o.PCIDevices) > 0 || o.HugePagesSuffice()
+	}
+	rt, err := pmd.Start(o)
+	if err != nil {
+		return nil, fmt.Errorf("dpdk: %w", err)
+	}
+	return rt, nil
+}
+
+// isPCI tells a PCI address from a software device's name: only the former has
+// a colon before the arguments.
+func isPCI(device string) bool {
+	name, _, _ := strings.Cut(device, ",")
+	return strings.Contains(name, ":")
+}
+
+// mbufsFor is the smallest pool that can never run dry: every descriptor and
+// every slot of a handoff ring holds an mbuf, and each worker has a burst and a
+// cache under way. Of the form 2^k-1, which wastes no memory.
+func mbufsFor(c *conf.Config) int {
+	workers := len(c.Workers.Cores)
+	n := workers * (4*c.Workers.Burst + 2*c.Pool.Cache + (workers-1)*c.Workers.HandoffRing)
+	for i := range c.Ports {
+		p := &c.Ports[i]
+		n += queues(p.RxQueues, workers)*p.RxDescriptors + queues(p.TxQueues, workers)*p.TxDescriptors
+	}
+	const least = 1<<13 - 1
+	return max(least, 1<<bits.Len(uint(n))-1)
+}
+
+// queues is how many queues a port is asked for: one per worker unless told.
+func queues(configured, workers int) int {
+	if configured != 0 {
+		return configured
+	}
+	return workers
+}

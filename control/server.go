@@ -1,0 +1,140 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"ffwd/conf"
+)
+
+// Bounds on clients, so that none can hold on to memory or a goroutine.
+const (
+	headerTimeout  = 2 * time.Second
+	requestTimeout = 10 * time.Second
+	answerTimeout  = 30 * time.Second
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 16 << 10
+	maxClients     = 64 // connections at once
+)
+
+// server is an HTTP server on one listener.
+type server struct {
+	http     *http.Server
+	listener net.Listener
+	served   chan struct{}
+}
+
+// serve opens the control socket and the metrics address.
+func (s *Switch) serve(c *conf.Config) error {
+	if path := c.Control.Socket; path != "" {
+		l, err := listenUnix(path)
+		if err != nil {
+			return fmt.Errorf("control.socket: %w", err)
+		}
+		s.api = s.open(l, s.apiHandler())
+		s.log.Info("control socket open", "path", path)
+	}
+	if address := c.Metrics.Address; address != "" {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("metrics.address: %w: choose another, or \"\" for none", err)
+		}
+		s.metrics = s.open(l, s.metricsHandler())
+		s.log.Info("metrics open", "url", "http://"+l.Addr().String()+"/metrics")
+	}
+	return nil
+}
+
+// MetricsAddress returns where metrics are served, "" if nowhere.
+func (s *Switch) MetricsAddress() string {
+	if s.metrics == nil {
+		return ""
+	}
+	return s.metrics.listener.Addr().String()
+}
+
+// open serves a handler until the switch is taken down.
+func (s *Switch) open(l net.Listener, h http.Handler) *server {
+	srv := &server{
+		http: &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: headerTimeout,
+			ReadTimeout:       requestTimeout,
+			WriteTimeout:      answerTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeaderBytes,
+			ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		},
+		listener: l,
+		served:   make(chan struct{}),
+	}
+	go func() {
+		defer close(srv.served)
+		if err := srv.http.Serve(newBoundedListener(l, maxClients)); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("server ended", "address", l.Addr().String(), "error", err)
+		}
+	}()
+	s.undo(srv.close)
+	return srv
+}
+
+// shutdownTimeout is what clients get to take their answers when the switch ends.
+const shutdownTimeout = 300 * time.Millisecond
+
+func (srv *server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	err := srv.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = srv.http.Close()
+	}
+	<-srv.served
+	return err
+}
+
+// listenUnix listens on a socket of mode 0660, making its directory. A socket
+// that nobody listens on any more is replaced; anything else that has the name
+// is left alone, and is an error.
+func listenUnix(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("%w: choose a path that this user may write, or \"\" for none", err)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// The socket must never be there with another mode: the umask is the
+	// process's, but this happens before anything else makes files.
+	mask := syscall.Umask(0o117)
+	l, err := net.Listen("unix", path)
+	syscall.Umask(mask)
+	if err != nil {
+		return nil, fmt.Errorf("%w: choose a path that this user may write, or \"\" for none", err)
+	}
+	return l, nil
+}
+
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is there and is no socket: remove it or choose another path", path)
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		return fmt.Errorf("%s is in use by another process: stop it or choose another path", path)
+	}
+	return os.Remove(path)
+}

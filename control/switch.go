@@ -1,0 +1,216 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ffwd/clock"
+	"ffwd/conf"
+	"ffwd/ct"
+	"ffwd/epoch"
+	"ffwd/fib"
+	"ffwd/pipeline"
+	"ffwd/pmd"
+)
+
+// What Stop finds wrong. Both are bugs of ours or of a driver, never the user's.
+var (
+	// ErrLeak: an mbuf did not come back to its pool.
+	ErrLeak = errors.New("mbuf leak")
+	// ErrConservation: received + created is not transmitted + dropped + punted + held.
+	ErrConservation = errors.New("packet conservation violated")
+	// ErrStuck: a worker did not end. What it uses is left as it is.
+	ErrStuck = errors.New("worker stuck")
+)
+
+// Switch is a running switch. Its methods may be called from any goroutine.
+type Switch struct {
+	topology
+	log     *slog.Logger
+	clock   *clock.Clock
+	runtime *pmd.Runtime
+	epoch   retirer
+	tables  []*fib.Table // by place in vrfs
+	started time.Time
+
+	snapshot atomic.Pointer[pipeline.Snapshot] // workers read it, Reload stores it
+	group    *pipeline.Group
+	workers  []*worker
+	steered  []bool // by physical port
+
+	mu     sync.Mutex   // held by Reload; guards config and source
+	config *conf.Config // what runs now
+	source string       // file that a reload without a document reads
+
+	origin  sample     // counters at start
+	reading sync.Mutex // held while counters are read; guards final
+	final   *sample    // counters after the last packet; nil while workers run
+
+	tableBytes uint64 // of all flow tables
+
+	linkMu sync.Mutex
+	links  []pmd.Link // by physical port, as last seen
+
+	api     *server
+	metrics *server
+
+	steps    []func() error // how to take down what is up, in the order it came up
+	stopOnce sync.Once
+	stopErr  error
+	stopBy   context.Context // bounds the wait for workers
+}
+
+// Start brings up a switch with this configuration, which Validate has passed.
+//
+// The error is one line, or one per fault, that says what is wrong and what to
+// do; nothing is left behind. DPDK starts once per process, so a second Start in
+// a process fails.
+func Start(c *conf.Config, log *slog.Logger) (*Switch, error) {
+	s := newSwitch(log)
+	cores, err := readAffinity(c.Workers.Cores)
+	if err != nil {
+		return nil, err
+	}
+	if err := cores.keepOff(); err != nil {
+		return nil, err
+	}
+	s.undo(cores.restore)
+	if s.runtime, err = startRuntime(c, cores); err != nil {
+		return nil, errors.Join(err, s.unwind())
+	}
+	s.undo(s.runtime.Close)
+	return s.start(c)
+}
+
+func newSwitch(log *slog.Logger) *Switch {
+	return &Switch{log: log, epoch: newRetirer(), stopBy: context.Background()}
+}
+
+// start is Start on a runtime that is up.
+func (s *Switch) start(c *conf.Config) (*Switch, error) {
+	s.undo(s.checkPools) // runs when ports and workers are gone
+	s.undo(raiseProcs(len(c.Workers.Cores)))
+	s.clock = clock.New()
+	s.config = c
+	for _, step := range []func(*conf.Config) error{
+		s.openPorts, s.build, s.buildWorkers, s.runWorkers, s.watch, s.serve,
+	} {
+		if err := step(c); err != nil {
+			return nil, errors.Join(err, s.unwind())
+		}
+	}
+	return s, nil
+}
+
+// build makes everything that workers read.
+func (s *Switch) build(c *conf.Config) error {
+	s.buildInterfaces(c)
+	if err := s.buildTables(c); err != nil {
+		return err
+	}
+	rules, err := s.compileRules(c, 1)
+	if err != nil {
+		return err
+	}
+	s.snapshot.Store(&pipeline.Snapshot{
+		Interfaces: s.interfaces,
+		Zones:      s.zones,
+		Ports:      s.maps,
+		Tables:     s.tables,
+		Rules:      rules,
+		Timeouts:   timeouts(&c.CT.Timeouts),
+		ErrorRate:  c.ICMP.ErrorRate,
+	})
+	return s.startPorts()
+}
+
+// Config returns the configuration that runs now. It is not to be written.
+func (s *Switch) Config() *conf.Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.config
+}
+
+// stopTimeout bounds the wait for workers to drain, and that for clients.
+const stopTimeout = 2 * time.Second
+
+// Stop takes the switch down: workers drain first, then everything goes in the
+// reverse order of Start. ctx may shorten the two seconds that workers get.
+//
+// Errors wrap ErrLeak, ErrConservation or ErrStuck, or are those of what could
+// not be closed. A second Stop returns the same.
+func (s *Switch) Stop(ctx context.Context) error {
+	s.stopOnce.Do(func() {
+		s.stopBy = ctx
+		s.stopErr = s.unwind()
+	})
+	return s.stopErr
+}
+
+// undo adds a step of taking down.
+func (s *Switch) undo(step func() error) { s.steps = append(s.steps, step) }
+
+// unwind takes down what is up. Memory that a stuck worker uses stays.
+func (s *Switch) unwind() error {
+	var errs []error
+	for _, step := range slices.Backward(s.steps) {
+		err := step()
+		errs = append(errs, err)
+		if errors.Is(err, ErrStuck) {
+			break
+		}
+	}
+	s.steps = nil
+	return errors.Join(errs...)
+}
+
+// checkPools reports mbufs that did not come back.
+func (s *Switch) checkPools() error {
+	var errs []error
+	for _, p := range s.runtime.Pools() {
+		if missing := p.Size() - p.Available(); missing != 0 {
+			errs = append(errs, fmt.Errorf("%w: %d of %d mbufs of pool %s are missing", ErrLeak, missing, p.Size(), p.Name()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// retirer is the epoch's domain with a bell: what is retired is reclaimed soon
+// after, and nobody has to look while nothing is.
+type retirer struct {
+	*epoch.Domain
+	bell chan struct{}
+}
+
+func newRetirer() retirer {
+	return retirer{&epoch.Domain{}, make(chan struct{}, 1)}
+}
+
+// Retire implements fib.Retirer.
+func (r retirer) Retire(free func()) {
+	r.Domain.Retire(free)
+	select {
+	case r.bell <- struct{}{}:
+	default: // rung already
+	}
+}
+
+// newTable maps a worker's flow table.
+func (s *Switch) newTable(c *conf.Config, secret *ct.Secret) (*ct.Table, error) {
+	table, err := ct.New(ct.Options{
+		MaxFlows: c.CT.MaxFlows, MaxFlowsIPv6: c.CT.MaxFlowsIPv6,
+		Secret: *secret, Huge: tablePages(c), StartNs: s.clock.Now(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: lower ct.max_flows or ct.max_flows_ipv6", err)
+	}
+	s.undo(table.Close)
+	s.tableBytes += uint64(table.Bytes())
+	return table, nil
+}

@@ -1,0 +1,118 @@
+package control
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"ffwd/conf"
+	"ffwd/fib"
+)
+
+// buildTables makes one routing table per VRF, with interfaces, addresses,
+// neighbours and routes.
+func (s *Switch) buildTables(c *conf.Config) error {
+	for range s.vrfs {
+		o := fib.DefaultOptions()
+		o.Retirer = s.epoch
+		table, err := fib.New(o)
+		if err != nil {
+			return fmt.Errorf("routing tables: %w", err)
+		}
+		s.undo(table.Close)
+		s.tables = append(s.tables, table)
+	}
+	for i := range c.Ports {
+		if err := s.addInterface(&c.Ports[i]); err != nil {
+			return fmt.Errorf("ports[%d]: %w", i, err)
+		}
+	}
+	for at, mac := range s.neighbours(c) {
+		if err := s.tableOf(at.iface).SetNeighbour(at.iface, at.addr, mac); err != nil {
+			return err
+		}
+	}
+	routes, err := s.routes(c)
+	if err != nil {
+		return err
+	}
+	for i, table := range s.tables {
+		if err := table.SetRoutes(routes[i]); err != nil {
+			return fmt.Errorf("vrf %d: %w", s.vrfs[i], err)
+		}
+	}
+	return nil
+}
+
+func (s *Switch) addInterface(p *conf.Port) error {
+	index := s.index[p.Name]
+	in := &s.interfaces[index]
+	table := s.tableOf(index)
+	err := table.SetInterface(fib.Interface{Index: index, MAC: macOf(in.MAC), VLAN: in.VLAN, MTUBytes: int(in.MTU)})
+	if err != nil {
+		return err
+	}
+	for _, address := range p.Addresses {
+		if err := table.AddAddress(index, address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tableOf returns the table of an interface's VRF.
+func (s *Switch) tableOf(iface uint16) *fib.Table { return s.tables[s.interfaces[iface].VRF] }
+
+// macOf undoes packet.MAC48.
+func macOf(mac uint64) (m fib.MAC) {
+	for i := range m {
+		m[i] = byte(mac >> (8 * (len(m) - 1 - i)))
+	}
+	return m
+}
+
+// neighbourKey names a neighbour.
+type neighbourKey struct {
+	iface uint16
+	addr  netip.Addr
+}
+
+// neighbours translates the configuration's neighbours.
+func (s *Switch) neighbours(c *conf.Config) map[neighbourKey]fib.MAC {
+	all := make(map[neighbourKey]fib.MAC, len(c.Neighbours))
+	for i := range c.Neighbours {
+		n := &c.Neighbours[i]
+		all[neighbourKey{s.index[n.Port], n.Address}] = fib.MAC(n.MAC)
+	}
+	return all
+}
+
+// routes translates the configuration's routes, by table.
+func (s *Switch) routes(c *conf.Config) ([][]fib.Route, error) {
+	all := make([][]fib.Route, len(s.vrfs))
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		vrf := slices.Index(s.vrfs, r.VRF)
+		if vrf < 0 {
+			return nil, fmt.Errorf("routes[%d].vrf: VRF %d had no port or route at start: restart to add it", i, r.VRF)
+		}
+		route := fib.Route{Prefix: r.Prefix, Type: routeType(r.Type)}
+		for _, h := range r.NextHops() {
+			route.Hops = append(route.Hops, fib.Hop{Via: h.Via, Iface: s.index[h.Port], Weight: h.Weight})
+		}
+		all[vrf] = append(all[vrf], route)
+	}
+	return all, nil
+}
+
+func routeType(t conf.RouteType) fib.RouteType {
+	switch t {
+	case conf.RouteBlackhole:
+		return fib.RouteBlackhole
+	case conf.RouteUnreachable:
+		return fib.RouteUnreachable
+	case conf.RouteProhibit:
+		return fib.RouteProhibit
+	}
+	return fib.Unicast
+}

@@ -1,0 +1,182 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"ffwd/conf"
+	"ffwd/ct"
+	"ffwd/epoch"
+	"ffwd/mem"
+	"ffwd/pipeline"
+	"ffwd/pmd"
+)
+
+// worker is a pipeline.Worker with what control knows of it.
+type worker struct {
+	*pipeline.Worker
+	core    int
+	member  *epoch.Member
+	entered chan struct{} // closed when it polls
+	ended   chan struct{} // closed when its thread is done
+	err     error         // why it did not start; read after ended
+}
+
+// buildWorkers makes the workers with their flow tables. Nothing runs yet.
+func (s *Switch) buildWorkers(c *conf.Config) error {
+	n := len(c.Workers.Cores)
+	s.group = pipeline.NewGroup(n, c.Workers.HandoffRing)
+	s.steered = steering(c, s.topology)
+	secret := ct.NewSecret()
+	for i, core := range c.Workers.Cores {
+		w := &worker{core: core, member: s.epoch.Join(), entered: make(chan struct{}), ended: make(chan struct{})}
+		pc := pipeline.Config{
+			Index: i, Burst: c.Workers.Burst, Snapshot: &s.snapshot, Secret: &secret,
+			Clock: s.clock, Epoch: w.member, Pool: s.poolOf(core), Group: s.group, Steered: s.steered,
+			Enter: func() error { return s.enter(w) }, Leave: s.runtime.UnregisterThread,
+		}
+		if c.CT.Enabled {
+			var err error
+			if pc.Table, err = s.newTable(c, &secret); err != nil {
+				return err
+			}
+		}
+		for port, p := range s.ports {
+			for q, queue := range p.RxQueues() {
+				if q%n == i {
+					pc.Rx = append(pc.Rx, pipeline.Receive{Port: uint16(port), Queue: queue})
+				}
+			}
+			pc.Tx = append(pc.Tx, p.TxQueues()[i])
+		}
+		var err error
+		if w.Worker, err = pipeline.NewWorker(pc); err != nil {
+			return err
+		}
+		s.undo(w.Close)
+		s.workers = append(s.workers, w)
+	}
+	return nil
+}
+
+// steering tells the ports whose packets are handed over in software, so that
+// both directions of a flow come to one worker.
+//
+// Hardware is relied on only if every port has it, with one number of queues:
+// its hash is not ours, so a flow that came in by such a port and went back by
+// another would meet two workers. Source: CT-1.
+func steering(c *conf.Config, t topology) []bool {
+	workers := len(c.Workers.Cores)
+	steered := make([]bool, len(t.ports))
+	if workers < 2 {
+		return steered
+	}
+	hardware := true
+	for _, p := range t.ports {
+		hardware = hardware && p.SymmetricRSS() && len(p.RxQueues()) == len(t.ports[0].RxQueues())
+	}
+	for i, p := range t.ports {
+		switch c.Ports[int(t.maps[i].Untagged)-1].Steering {
+		case conf.SteeringSoftware:
+			steered[i] = true
+		case conf.SteeringAuto:
+			// Without flows nobody cares who has a packet, as long as all have some.
+			spread := !c.CT.Enabled && len(p.RxQueues()) >= workers
+			steered[i] = !hardware && !spread
+		}
+	}
+	return steered
+}
+
+// poolOf returns the mbuf pool next to a core.
+func (s *Switch) poolOf(core int) pipeline.Pool { return s.runtime.Pool(pmd.CoreSocket(core)) }
+
+// tablePages is what flow tables are made of: reserved huge pages only where
+// DPDK was not told to do without.
+func tablePages(c *conf.Config) mem.Huge {
+	if c.EAL.HugePages == conf.HugeOff {
+		return mem.Transparent
+	}
+	return mem.Hugetlb
+}
+
+// enter makes the calling, locked thread the worker's.
+func (s *Switch) enter(w *worker) error {
+	if err := pin(w.core); err != nil {
+		return err
+	}
+	if err := s.runtime.RegisterThread(); err != nil {
+		return err
+	}
+	close(w.entered)
+	return nil
+}
+
+// runWorkers starts the workers and returns when all of them poll.
+func (s *Switch) runWorkers(*conf.Config) error {
+	s.undo(s.stopWorkers)
+	s.started = time.Now()
+	s.origin = s.read()
+	for _, w := range s.workers {
+		go w.run()
+	}
+	for i, w := range s.workers {
+		select {
+		case <-w.entered:
+		case <-w.ended:
+			return fmt.Errorf("worker %d: %w", i, w.err)
+		}
+	}
+	s.log.Info("workers started", "cores", s.config.Workers.Cores)
+	return nil
+}
+
+// run is the worker's thread. It stays locked, so the thread and its affinity
+// end with it.
+func (w *worker) run() {
+	runtime.LockOSThread()
+	w.err = w.Run()
+	close(w.ended)
+}
+
+// stopWorkers lets the workers drain, takes the last sample, and checks it.
+func (s *Switch) stopWorkers() error {
+	s.group.Stop()
+	ctx, cancel := context.WithTimeout(s.stopBy, stopTimeout)
+	defer cancel()
+	for i, w := range s.workers {
+		select {
+		case <-w.ended:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: worker %d on core %d did not end in time", ErrStuck, i, w.core)
+		}
+	}
+	for _, w := range s.workers {
+		w.member.Leave()
+	}
+	for waiting := 1; waiting > 0; { // every member has left: one round frees all
+		_, waiting = s.epoch.Reclaim()
+	}
+	return s.checkConservation(s.seal())
+}
+
+// checkConservation holds every worker's counters, and their sum with nothing
+// left between workers, against FF-12.
+func (s *Switch) checkConservation(last sample) error {
+	for i := range last.workers {
+		c := &last.workers[i].counters
+		in := c.Received + c.Created + c.TakenOver
+		out := c.Transmitted + c.Dropped() + c.Punted() + c.HandedOver
+		if in != out {
+			return fmt.Errorf("%w: worker %d: received %d + created %d + taken over %d = %d, transmitted %d + dropped %d + punted %d + handed over %d = %d",
+				ErrConservation, i, c.Received, c.Created, c.TakenOver, in, c.Transmitted, c.Dropped(), c.Punted(), c.HandedOver, out)
+		}
+	}
+	r := s.report(s.origin, last)
+	if r.Held != 0 || s.group.Backlog() != 0 {
+		return fmt.Errorf("%w: %d packets are held after the end, %d in handoff rings", ErrConservation, r.Held, s.group.Backlog())
+	}
+	return nil
+}
