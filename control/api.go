@@ -1,8 +1,174 @@
 package control
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strconv"
+
+	"ffwd/conf"
 )
 
-func (s *Switch) apiHandler() http.Handler     { return http.NotFoundHandler() }
-func (s *Switch) metricsHandler() http.Handler { return http.NotFoundHandler() }
+// Bounds on what one request makes us do. What is sent is described in
+// docs/api.md; names and shapes stay.
+const (
+	defaultLimit = 1000
+	maxLimit     = 10_000
+	maxDocument  = 64 << 20 // bytes; conf takes no larger file
+)
+
+// endpoint is one path of the API and the only method it takes.
+type endpoint struct {
+	method, path string
+	answer       func(*http.Request) (any, error)
+}
+
+// apiHandler serves the API. Every answer is JSON, errors too.
+func (s *Switch) apiHandler() http.Handler {
+	endpoints := []endpoint{
+		{http.MethodGet, "/v1/ports", s.getPorts},
+		{http.MethodGet, "/v1/workers", s.getWorkers},
+		{http.MethodGet, "/v1/drops", s.getDrops},
+		{http.MethodGet, "/v1/flows", s.getFlows},
+		{http.MethodGet, "/v1/routes", s.getRoutes},
+		{http.MethodGet, "/v1/config", s.getConfig},
+		{http.MethodGet, "/v1/report", func(*http.Request) (any, error) { return s.Report(), nil }},
+		{http.MethodPost, "/v1/reload", s.postReload},
+	}
+	mux := http.NewServeMux()
+	for _, e := range endpoints {
+		mux.Handle(e.path, e)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusNotFound, apiError{Error: fmt.Sprintf("no such path: %s", r.URL.Path)})
+	})
+	return mux
+}
+
+// ServeHTTP checks the method, asks, and writes the answer.
+func (e endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != e.method {
+		w.Header().Set("Allow", e.method)
+		writeJSON(w, http.StatusMethodNotAllowed, apiError{Error: fmt.Sprintf("%s takes %s only", e.path, e.method)})
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxDocument)
+	answer, err := e.answer(r)
+	if err != nil {
+		status, body := describe(err)
+		writeJSON(w, status, body)
+		return
+	}
+	if text, ok := answer.([]byte); ok {
+		w.Header().Set("Content-Type", "application/toml")
+		w.Write(text)
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// apiError is the body of every answer that is not 200.
+type apiError struct {
+	Error   string        `json:"error"`
+	Faults  conf.Faults   `json:"faults,omitempty"`  // of a configuration
+	Restart []conf.Change `json:"restart,omitempty"` // what a reload cannot change
+}
+
+// requestError is an error of the client's.
+type requestError struct {
+	status int
+	text   string
+}
+
+func (e requestError) Error() string { return e.text }
+
+func badRequest(format string, args ...any) error {
+	return requestError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// describe turns an error into a status and a body.
+func describe(err error) (int, apiError) {
+	body := apiError{Error: err.Error()}
+	var tooLarge *http.MaxBytesError
+	var request requestError
+	var refused *restartRefusal
+	switch {
+	case errors.As(err, &request):
+		return request.status, body
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge, body
+	case errors.As(err, &body.Faults):
+		return http.StatusUnprocessableEntity, body
+	case errors.As(err, &refused):
+		body.Restart = refused.changes
+		return http.StatusConflict, body
+	}
+	return http.StatusInternalServerError, body
+}
+
+// writeJSON writes an answer. A client that went away is no concern of ours.
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// limitOf reads ?limit=.
+func limitOf(r *http.Request) (int, error) {
+	text := r.URL.Query().Get("limit")
+	if text == "" {
+		return defaultLimit, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxLimit {
+		return 0, badRequest("limit: %q is not a number in 1..%d", text, maxLimit)
+	}
+	return n, nil
+}
+
+func (s *Switch) getConfig(r *http.Request) (any, error) {
+	c := s.Config()
+	switch format := r.URL.Query().Get("format"); format {
+	case "", "json":
+		return c, nil
+	case "toml":
+		return c.TOML(), nil
+	default:
+		return nil, badRequest("format: %q is neither json nor toml", format)
+	}
+}
+
+// postReload takes a TOML document, or none for the file the switch was started
+// from. One reload runs at a time, and so at most one document is in memory.
+func (s *Switch) postReload(r *http.Request) (any, error) {
+	if !s.reloading.TryLock() {
+		return nil, requestError{http.StatusConflict, "another reload is under way: try again"}
+	}
+	defer s.reloading.Unlock()
+	doc, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if len(doc) == 0 {
+		return s.answerReload(s.ReloadSource())
+	}
+	name := r.URL.Query().Get("name")
+	if name == "" {
+		name = "configuration"
+	}
+	next, err := conf.Parse(name, doc)
+	if err != nil {
+		return nil, err
+	}
+	return s.answerReload(s.Reload(next))
+}
+
+func (s *Switch) answerReload(changes conf.Changes, err error) (any, error) {
+	if err != nil {
+		s.log.Warn("reload refused, the last configuration runs on", "error", err)
+		return nil, err
+	}
+	return changes, nil
+}

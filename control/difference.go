@@ -70,6 +70,7 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 	for bucket := range b.Gaps {
 		r.gaps[bucket] += b.Gaps[bucket] - a.Gaps[bucket]
 	}
+	r.pollSeconds += float64(s.clock.Ns(b.Cycles-a.Cycles)) / 1e9
 	for p := range b.Ports {
 		var before pipeline.PortCounters
 		if p < len(a.Ports) {
@@ -93,6 +94,7 @@ func (s *Switch) workerReport(w *worker, a, b *pipeline.Counters) WorkerReport {
 		Polls:       b.Polls - a.Polls,
 		BusyPolls:   b.BusyPolls - a.BusyPolls,
 		BusyRatio:   ratio(float64(busy), float64(b.Cycles-a.Cycles)),
+		BusySeconds: float64(s.clock.Ns(busy)) / 1e9,
 		NsPerPacket: ratio(float64(s.clock.Ns(busy)), float64(packets+takenOver)),
 		LongestGap:  longestGap(&a.Gaps, &b.Gaps),
 	}

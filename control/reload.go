@@ -31,7 +31,7 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 	}
 	changes := conf.Diff(s.config, next)
 	if changes.NeedsRestart() {
-		return changes, restartError(changes.Restart)
+		return changes, &restartRefusal{changes.Restart}
 	}
 	snapshot, err := s.prepare(next, &changes)
 	if err != nil {
@@ -49,18 +49,23 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 	return changes, nil
 }
 
-// restartError names what cannot be reloaded, in one line.
-func restartError(refused []conf.Change) error {
+// restartRefusal is an ErrRestart with what cannot be reloaded.
+type restartRefusal struct{ changes []conf.Change }
+
+// Error names the keys, in one line.
+func (r *restartRefusal) Error() string {
 	const most = 8
 	var names []string
-	for _, c := range refused[:min(len(refused), most)] {
+	for _, c := range r.changes[:min(len(r.changes), most)] {
 		names = append(names, c.String())
 	}
-	if n := len(refused) - most; n > 0 {
+	if n := len(r.changes) - most; n > 0 {
 		names = append(names, fmt.Sprintf("%d more", n))
 	}
-	return fmt.Errorf("%w, nothing was changed: %s", ErrRestart, strings.Join(names, "; "))
+	return fmt.Sprintf("%v, nothing was changed: %s", ErrRestart, strings.Join(names, "; "))
 }
+
+func (*restartRefusal) Unwrap() error { return ErrRestart }
 
 // prepare makes the next snapshot. Nothing sees it yet.
 func (s *Switch) prepare(next *conf.Config, changes *conf.Changes) (*pipeline.Snapshot, error) {

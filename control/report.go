@@ -41,6 +41,7 @@ type Report struct {
 
 	drops, punts [packet.NumReasons]uint64
 	gaps         [pipeline.GapBuckets]uint64
+	pollSeconds  float64 // in all polls of all workers
 }
 
 // WorkerReport is one worker's part.
@@ -50,8 +51,9 @@ type WorkerReport struct {
 	HandedOver  uint64        `json:"handed_over"`
 	TakenOver   uint64        `json:"taken_over"`
 	Polls       uint64        `json:"polls"`
-	BusyPolls   uint64        `json:"busy_polls"`    // that found packets
-	BusyRatio   float64       `json:"busy_ratio"`    // of its time
+	BusyPolls   uint64        `json:"busy_polls"` // that found packets
+	BusyRatio   float64       `json:"busy_ratio"` // of its time
+	BusySeconds float64       `json:"busy_seconds"`
 	NsPerPacket float64       `json:"ns_per_packet"` // time in busy polls by packets received or taken over
 	LongestGap  float64       `json:"longest_gap_s"` // upper bound of the longest time between two polls
 	Stages      []StageReport `json:"stages"`

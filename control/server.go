@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ type server struct {
 	http     *http.Server
 	listener net.Listener
 	served   chan struct{}
+	requests sync.WaitGroup // being answered; they may use anything of the switch
 }
 
 // serve opens the control socket and the metrics address.
@@ -66,7 +68,6 @@ func (s *Switch) MetricsAddress() string {
 func (s *Switch) open(l net.Listener, h http.Handler) *server {
 	srv := &server{
 		http: &http.Server{
-			Handler:           h,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
 			WriteTimeout:      answerTimeout,
@@ -77,6 +78,11 @@ func (s *Switch) open(l net.Listener, h http.Handler) *server {
 		listener: l,
 		served:   make(chan struct{}),
 	}
+	srv.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv.requests.Add(1)
+		defer srv.requests.Done()
+		h.ServeHTTP(w, r)
+	})
 	go func() {
 		defer close(srv.served)
 		if err := srv.http.Serve(newBoundedListener(l, maxClients)); !errors.Is(err, http.ErrServerClosed) {
@@ -98,6 +104,7 @@ func (srv *server) close() error {
 		err = srv.http.Close()
 	}
 	<-srv.served
+	srv.requests.Wait() // Close has cancelled their contexts
 	return err
 }
 
@@ -111,8 +118,8 @@ func listenUnix(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// The socket must never be there with another mode: the umask is the
-	// process's, but this happens before anything else makes files.
+	// The socket must not exist with another mode for an instant, so chmod will
+	// not do. The umask is the whole process's; nothing else makes files now.
 	mask := syscall.Umask(0o117)
 	l, err := net.Listen("unix", path)
 	syscall.Umask(mask)

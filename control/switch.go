@@ -44,9 +44,10 @@ type Switch struct {
 	workers  []*worker
 	steered  []bool // by physical port
 
-	mu     sync.Mutex   // held by Reload; guards config and source
-	config *conf.Config // what runs now
-	source string       // file that a reload without a document reads
+	mu        sync.Mutex   // held by Reload; guards config and source
+	config    *conf.Config // what runs now
+	reloading sync.Mutex   // held while a client's document is read and applied
+	source    string       // file that a reload without a document reads
 
 	origin  sample     // counters at start
 	reading sync.Mutex // held while counters are read; guards final

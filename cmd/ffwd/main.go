@@ -73,7 +73,8 @@ func root() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see '%s --help'", err, c.CommandPath())}
 	})
-	c.AddCommand(runCommand(), checkCommand(), versionCommand(), captureCommand())
+	c.AddCommand(runCommand(), checkCommand(), showCommand(), reloadCommand(),
+		benchCommand(), captureCommand(), versionCommand())
 	return c
 }
 

@@ -122,15 +122,21 @@ func wait(sw *control.Switch, o runOptions, signals <-chan os.Signal, screen *sc
 	}
 }
 
+// stopLimit is when a stop that hangs, in a driver, is given up.
+const stopLimit = 10 * time.Second
+
 // stop drains the switch. A second signal ends the process where it is.
 func stop(sw *control.Switch, signals <-chan os.Signal) error {
-	stopped := make(chan struct{})
+	stopped, late := make(chan struct{}), time.After(stopLimit)
 	defer close(stopped)
 	go func() {
 		for {
 			select {
 			case <-stopped:
 				return
+			case <-late:
+				fmt.Fprintln(os.Stderr, "the switch does not stop: ending at once")
+				os.Exit(exitFault)
 			case sig := <-signals:
 				if sig != syscall.SIGHUP {
 					fmt.Fprintln(os.Stderr, "second signal: ending at once")
@@ -180,4 +186,3 @@ func (w *idleWatch) stop() {
 		w.ticker.Stop()
 	}
 }
-

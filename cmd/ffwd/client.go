@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ffwd/conf"
+)
+
+// clientTimeout bounds one request; the switch answers within milliseconds.
+const clientTimeout = 30 * time.Second
+
+// client asks a running switch over its control socket.
+type client struct {
+	socket string
+	http   http.Client
+}
+
+// socketFlags are how a client finds the switch: by its socket, or by the
+// configuration it runs with.
+type socketFlags struct{ socket, config string }
+
+func (f *socketFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.socket, "socket", "", "control socket; the configuration's, or "+conf.Default().Control.Socket)
+	configFlag(c, &f.config)
+}
+
+// client makes a client. Only an explicit file is read.
+func (f *socketFlags) client() (*client, error) {
+	path := f.socket
+	if path == "" {
+		path = conf.Default().Control.Socket
+		if f.config != "" {
+			c, err := loadConfig(f.config)
+			if err != nil {
+				return nil, err
+			}
+			path = c.Control.Socket
+		}
+	}
+	if path == "" {
+		return nil, usageError{errors.New("this configuration has no control socket: set control.socket, or name one with --socket")}
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	return &client{path, http.Client{Timeout: clientTimeout, Transport: &http.Transport{DialContext: dial}}}, nil
+}
+
+// get asks for a path and stores the answer.
+func (c *client) get(path string, query url.Values, answer any) error {
+	return c.do(http.MethodGet, path, query, nil, answer)
+}
+
+// text asks for a path whose answer is no JSON.
+func (c *client) text(path string, query url.Values) ([]byte, error) {
+	var b []byte
+	err := c.do(http.MethodGet, path, query, nil, &b)
+	return b, err
+}
+
+func (c *client) do(method, path string, query url.Values, body []byte, answer any) error {
+	u := url.URL{Scheme: "http", Host: "ffwd", Path: path, RawQuery: query.Encode()}
+	request, err := http.NewRequest(method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		var failed *net.OpError
+		if errors.As(err, &failed) && failed.Op == "dial" {
+			return fmt.Errorf("no switch answers at %s (%w): is it running? name its socket with --socket", c.socket, failed.Err)
+		}
+		return fmt.Errorf("ask %s: %w", c.socket, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return refusalOf(response)
+	}
+	if b, ok := answer.(*[]byte); ok {
+		*b, err = io.ReadAll(response.Body)
+	} else {
+		err = json.NewDecoder(response.Body).Decode(answer)
+	}
+	if err != nil {
+		return fmt.Errorf("answer of %s: %w", c.socket, err)
+	}
+	return nil
+}
+
+// refusalOf is the error that the switch answered with. A configuration that it
+// found faulty is the user's, like one that we read ourselves.
+func refusalOf(response *http.Response) error {
+	var body struct {
+		Error  string      `json:"error"`
+		Faults conf.Faults `json:"faults"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&body); err != nil || body.Error == "" {
+		return fmt.Errorf("the switch answered %s", response.Status)
+	}
+	if len(body.Faults) > 0 {
+		return body.Faults
+	}
+	return errors.New(body.Error)
+}
+
+func reloadCommand() *cobra.Command {
+	var f socketFlags
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "reload",
+		Short: "Make a running switch take over a configuration",
+		Long: `Make a running switch take over rules, routes, neighbours, flow timeouts, the rate of
+ICMP errors and the log level from the file of -c, or from the file it was started
+with. On any fault the last configuration runs on.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cl, err := f.client()
+			if err != nil {
+				return err
+			}
+			query, doc := url.Values{}, []byte(nil)
+			if f.config != "" {
+				query.Set("name", f.config)
+				if doc, err = os.ReadFile(f.config); err != nil {
+					return usageError{fmt.Errorf("configuration: %w", err)}
+				}
+			}
+			var changes conf.Changes
+			if err := cl.do(http.MethodPost, "/v1/reload", query, doc, &changes); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), changes)
+			}
+			for _, change := range changes.Reload {
+				fmt.Fprintln(c.OutOrStdout(), change)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "reloaded, %d changes\n", len(changes.Reload))
+			return nil
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print the changes as JSON")
+	return c
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

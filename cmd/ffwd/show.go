@@ -1,0 +1,245 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ffwd/conf"
+	"ffwd/control"
+)
+
+// shower prints one thing of a running switch.
+type shower struct {
+	socketFlags
+	json  bool
+	limit int
+	vrf   int
+}
+
+func showCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "show",
+		Short: "Show the state of a running switch",
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("cannot show %q: see 'ffwd show --help'", args[0])}
+			}
+			return c.Help()
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	s := &shower{vrf: -1}
+	add := func(name, short string, show func(*client, io.Writer) error) *cobra.Command {
+		sub := &cobra.Command{
+			Use: name, Short: short, Args: noArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				cl, err := s.client()
+				if err != nil {
+					return err
+				}
+				return show(cl, c.OutOrStdout())
+			},
+		}
+		s.add(sub)
+		sub.Flags().BoolVar(&s.json, "json", false, "print JSON")
+		c.AddCommand(sub)
+		return sub
+	}
+	add("ports", "Ports, their links and counters", s.ports)
+	add("workers", "Workers and where their time goes", s.workers)
+	add("drops", "Where packets went, by reason", s.drops)
+	add("config", "The configuration that runs, as TOML", s.config)
+	add("flows", "Tracked connections", s.flows).
+		Flags().IntVar(&s.limit, "limit", 1000, "so many at most; 0: all")
+	routes := add("routes", "Routing tables", s.routes)
+	routes.Flags().IntVar(&s.limit, "limit", 1000, "so many at most, up to 10000")
+	routes.Flags().IntVar(&s.vrf, "vrf", -1, "only this VRF")
+	return c
+}
+
+func (s *shower) ports(c *client, w io.Writer) error {
+	var list control.PortList
+	if err := c.get("/v1/ports", nil, &list); err != nil || s.json {
+		return printUnless(err, w, list)
+	}
+	t := table(w)
+	fmt.Fprintln(t, "port\tlink\tdriver\tsteering\tmac\tmtu\trx packets\trx bytes\ttx packets\ttx bytes\ttx dropped\trx missed\t")
+	for _, p := range list.Ports {
+		link := "down"
+		if p.LinkUp {
+			link = "up"
+		}
+		for i, in := range p.Interfaces {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t", in.Name, link, p.Driver, p.Steering, in.MAC, in.MTU)
+			if i > 0 { // a sub-port; the counters are the device's
+				fmt.Fprintln(t, "\t\t\t\t\t\t")
+				continue
+			}
+			fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t\n", p.RxPackets, p.RxBytes, p.TxPackets, p.TxBytes, p.TxDropped, p.RxMissed)
+		}
+	}
+	return t.Flush()
+}
+
+func (s *shower) workers(c *client, w io.Writer) error {
+	var list control.WorkerList
+	if err := c.get("/v1/workers", nil, &list); err != nil || s.json {
+		return printUnless(err, w, list)
+	}
+	printWorkers(w, list.Workers)
+	fmt.Fprintln(w, "\ncycles per packet, sampled:")
+	t := table(w)
+	for i, worker := range list.Workers {
+		if i == 0 {
+			fmt.Fprint(t, "core\t")
+			for _, stage := range worker.Stages {
+				fmt.Fprintf(t, "%s\t", stage.Name)
+			}
+			fmt.Fprintln(t)
+		}
+		fmt.Fprintf(t, "%d\t", worker.Core)
+		for _, stage := range worker.Stages {
+			fmt.Fprintf(t, "%.1f\t", stage.CyclesPerPacket)
+		}
+		fmt.Fprintln(t)
+	}
+	return t.Flush()
+}
+
+func (s *shower) drops(c *client, w io.Writer) error {
+	var list control.DropList
+	if err := c.get("/v1/drops", nil, &list); err != nil || s.json {
+		return printUnless(err, w, list)
+	}
+	t := table(w)
+	fmt.Fprintf(t, "received\t%d\t\ncreated\t%d\t\ntransmitted\t%d\t\nheld\t%d\t\n", list.Received, list.Created, list.Transmitted, list.Held)
+	for _, reason := range byCount(list.Drops) {
+		fmt.Fprintf(t, "dropped: %s\t%d\t\n", reason, list.Drops[reason])
+	}
+	for _, reason := range byCount(list.Punts) {
+		fmt.Fprintf(t, "punted: %s\t%d\t\n", reason, list.Punts[reason])
+	}
+	return t.Flush()
+}
+
+// flowPage is how many flows one request asks for.
+const flowPage = 1000
+
+// flows lists page by page, so that neither side holds more than one.
+func (s *shower) flows(c *client, w io.Writer) error {
+	query := url.Values{}
+	if !s.json {
+		fmt.Fprintln(w, "proto state original -> packets bytes reply -> packets bytes age expires")
+	}
+	all := control.FlowList{Flows: []control.FlowStatus{}}
+	for shown := 0; ; {
+		page := flowPage
+		if s.limit > 0 {
+			page = min(page, s.limit-shown)
+		}
+		query.Set("limit", strconv.Itoa(page))
+		var list control.FlowList
+		if err := c.get("/v1/flows", query, &list); err != nil {
+			return err
+		}
+		shown += len(list.Flows)
+		if s.json {
+			all.Flows = append(all.Flows, list.Flows...)
+		} else if err := printFlows(w, list.Flows); err != nil {
+			return err
+		}
+		all.Next = list.Next
+		if list.Next == "" || s.limit > 0 && shown >= s.limit {
+			break
+		}
+		query.Set("after", list.Next)
+	}
+	if s.json {
+		return printJSON(w, all)
+	}
+	return nil
+}
+
+func printFlows(w io.Writer, flows []control.FlowStatus) error {
+	t := table(w)
+	for _, f := range flows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%.0fs\t%.0fs\t\n", f.Protocol, f.State,
+			arrow(f.Original), f.Packets[0], f.Bytes[0], arrow(f.Reply), f.Packets[1], f.Bytes[1], f.AgeS, f.ExpiresS)
+	}
+	return t.Flush()
+}
+
+func arrow(t control.Tuple) string {
+	return fmt.Sprintf("%s %d -> %s %d", t.Src, t.SrcPort, t.Dst, t.DstPort)
+}
+
+func (s *shower) routes(c *client, w io.Writer) error {
+	query := url.Values{"limit": {strconv.Itoa(s.limit)}}
+	if s.vrf >= 0 {
+		query.Set("vrf", strconv.Itoa(s.vrf))
+	}
+	var list control.RouteList
+	if err := c.get("/v1/routes", query, &list); err != nil || s.json {
+		return printUnless(err, w, list)
+	}
+	t := table(w)
+	fmt.Fprintln(t, "vrf\tprefix\torigin\tkind\thops\t")
+	for _, r := range list.Routes {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t\n", r.VRF, r.Prefix, r.Origin, r.Kind, hopsOf(r.Hops))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if list.More {
+		fmt.Fprintf(w, "and more: see --limit\n")
+	}
+	return nil
+}
+
+func hopsOf(hops []control.HopStatus) string {
+	words := make([]string, len(hops))
+	for i, h := range hops {
+		words[i] = "on " + h.Port
+		if h.Via.IsValid() {
+			words[i] = fmt.Sprintf("via %s on %s", h.Via, h.Port)
+		}
+		if len(hops) > 1 {
+			words[i] += fmt.Sprintf(" weight %d", h.Weight)
+		}
+		if h.MAC != "" {
+			words[i] += " " + h.MAC
+		} else {
+			words[i] += " " + h.State
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+func (s *shower) config(c *client, w io.Writer) error {
+	if s.json {
+		var config conf.Config
+		if err := c.get("/v1/config", nil, &config); err != nil {
+			return err
+		}
+		return printJSON(w, config)
+	}
+	text, err := c.text("/v1/config", url.Values{"format": {"toml"}})
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
+}
+
+// printUnless prints an answer as JSON unless there was none.
+func printUnless(err error, w io.Writer, answer any) error {
+	if err != nil {
+		return err
+	}
+	return printJSON(w, answer)
+}

@@ -1,0 +1,194 @@
+package control
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"ffwd/packet"
+	"ffwd/pipeline"
+)
+
+// desc names a metric. All of them are in this file, once.
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("ffwd_"+name, help, labels, nil)
+}
+
+// Metrics of the whole switch.
+var (
+	metricReceived    = desc("received_packets_total", "Packets received from ports.")
+	metricCreated     = desc("created_packets_total", "ICMP errors, and fragments beyond the first of each packet.")
+	metricTransmitted = desc("transmitted_packets_total", "Packets that ports took.")
+	metricHeld        = desc("held_packets", "Packets under way between two workers.")
+	metricDrops       = desc("drops_total", "Packets dropped, by reason.", "reason")
+	metricPunts       = desc("punts_total", "Packets given to the slow path, by reason.", "reason")
+	metricFragmented  = desc("fragmented_packets_total", "Packets that left in fragments.")
+	metricErrors      = desc("icmp_errors_total", "ICMP errors made.")
+	metricLimited     = desc("icmp_errors_limited_total", "ICMP errors not made because of the rate limit.")
+	metricEpochLag    = desc("epoch_lag_seconds", "Age of the oldest retired memory that waits for a worker.")
+	metricPool        = desc("pool_mbufs", "Mbufs of a pool, by state; an estimate.", "pool", "state")
+	metricGaps        = desc("poll_gap_seconds", "Time between the starts of two polls of a worker.")
+)
+
+// Metrics of a port.
+var (
+	metricRxPackets = desc("port_rx_packets_total", "Packets received.", "port")
+	metricRxBytes   = desc("port_rx_bytes_total", "Bytes received, without the check sequence.", "port")
+	metricTxPackets = desc("port_tx_packets_total", "Packets that the device took.", "port")
+	metricTxBytes   = desc("port_tx_bytes_total", "Bytes that the device took.", "port")
+	metricTxDropped = desc("port_tx_dropped_total", "Packets that the device did not take.", "port")
+	metricRxMissed  = desc("port_rx_missed_total", "Packets lost by the device: no free descriptor.", "port")
+	metricRxNoMbuf  = desc("port_rx_no_mbuf_total", "Packets lost by the driver: no free mbuf.", "port")
+	metricRxErrors  = desc("port_rx_errors_total", "Frames that the device found broken.", "port")
+	metricTxErrors  = desc("port_tx_errors_total", "Frames that the device failed to send.", "port")
+	metricLink      = desc("port_link_up", "1 if the link is up.", "port")
+)
+
+// Metrics of a worker.
+var (
+	metricBusyRatio  = desc("worker_busy_ratio", "Share of its time since the start that a worker had packets.", "core")
+	metricBusy       = desc("worker_busy_seconds_total", "Time in polls that found packets.", "core")
+	metricPolls      = desc("worker_polls_total", "Polls.", "core")
+	metricHandedOver = desc("worker_handed_over_packets_total", "Packets given to the worker that owns their flow.", "core")
+	metricTakenOver  = desc("worker_taken_over_packets_total", "Packets got from other workers.", "core")
+	metricStage      = desc("stage_cycles_per_packet", "Sampled cost of a stage since the start.", "core", "stage")
+)
+
+// Metrics of connection tracking.
+var (
+	metricFlows        = desc("flows", "Flows in the tables.", "family")
+	metricFlowsCreated = desc("flows_created_total", "Flows confirmed.")
+	metricFlowsExpired = desc("flows_expired_total", "Flows whose timeout passed.")
+	metricFlowsJoined  = desc("flows_joined_total", "Packets whose flow was there when it was to be confirmed.")
+	metricFlowsFull    = desc("flows_full_total", "New flows refused because a table was full.")
+	metricFlowsInvalid = desc("flows_invalid_total", "Packets that fit no flow and may not start one.")
+	metricFlowBytes    = desc("flow_table_bytes", "Memory of the flow tables.")
+)
+
+// collector makes every metric of a scrape from one Report.
+type collector struct{ s *Switch }
+
+// registry holds our metrics and those of the Go runtime and the process.
+func (s *Switch) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collector{s}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// metricsHandler serves /metrics, one scrape at a time: each asks every worker.
+func (s *Switch) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry(), promhttp.HandlerOpts{MaxRequestsInFlight: 1}))
+	return mux
+}
+
+// Describe tells nothing in advance: which ports and workers there are is the
+// configuration's business. The registry checks what Collect sends instead.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends everything.
+func (c collector) Collect(to chan<- prometheus.Metric) {
+	out := sender(to)
+	r := c.s.Report()
+	out.switchWide(&r)
+	for i := range r.Ports {
+		out.port(&r.Ports[i])
+	}
+	for i := range r.Workers {
+		out.worker(&r.Workers[i])
+	}
+	out.flows(&r.Flows)
+}
+
+// sender sends metrics to the registry.
+type sender chan<- prometheus.Metric
+
+func (out sender) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func (out sender) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (out sender) switchWide(r *Report) {
+	out.counter(metricReceived, r.Received)
+	out.counter(metricCreated, r.Created)
+	out.counter(metricTransmitted, r.Transmitted)
+	out.gauge(metricHeld, float64(r.Held))
+	out.counter(metricFragmented, r.Fragmented)
+	out.counter(metricErrors, r.Errors)
+	out.counter(metricLimited, r.ErrorsLimited)
+	out.gauge(metricEpochLag, r.EpochLagSeconds)
+	// Every reason from the start, so that rates begin at zero. Without a slow
+	// path what would be punted is dropped, under the same name.
+	for reason := range packet.NumReasons {
+		out.counter(metricDrops, r.drops[reason], reason.String())
+		if reason >= packet.FirstPunt {
+			out.counter(metricPunts, r.punts[reason], reason.String())
+		}
+	}
+	for _, p := range r.Pools {
+		out.gauge(metricPool, float64(p.Available), p.Name, "available")
+		out.gauge(metricPool, float64(p.Size-p.Available), p.Name, "in_use")
+	}
+	out.gaps(r)
+}
+
+// gaps sends the histogram of the time between polls. A poll begins where the
+// one before it ended, so the time in polls is the sum of the gaps.
+func (out sender) gaps(r *Report) {
+	buckets := make(map[float64]uint64, pipeline.GapBuckets)
+	count := uint64(0)
+	for i, n := range r.gaps {
+		count += n
+		if i < pipeline.GapBuckets-1 { // the last has no upper bound
+			buckets[gapSeconds(i)] = count
+		}
+	}
+	out <- prometheus.MustNewConstHistogram(metricGaps, count, r.pollSeconds, buckets)
+}
+
+func (out sender) port(p *PortReport) {
+	out.counter(metricRxPackets, p.RxPackets, p.Name)
+	out.counter(metricRxBytes, p.RxBytes, p.Name)
+	out.counter(metricTxPackets, p.TxPackets, p.Name)
+	out.counter(metricTxBytes, p.TxBytes, p.Name)
+	out.counter(metricTxDropped, p.TxDropped, p.Name)
+	out.counter(metricRxMissed, p.RxMissed, p.Name)
+	out.counter(metricRxNoMbuf, p.RxNoMbuf, p.Name)
+	out.counter(metricRxErrors, p.RxErrors, p.Name)
+	out.counter(metricTxErrors, p.TxErrors, p.Name)
+	up := 0.0
+	if p.LinkUp {
+		up = 1
+	}
+	out.gauge(metricLink, up, p.Name)
+}
+
+func (out sender) worker(w *WorkerReport) {
+	core := strconv.Itoa(w.Core)
+	out.gauge(metricBusyRatio, w.BusyRatio, core)
+	out <- prometheus.MustNewConstMetric(metricBusy, prometheus.CounterValue, w.BusySeconds, core)
+	out.counter(metricPolls, w.Polls, core)
+	out.counter(metricHandedOver, w.HandedOver, core)
+	out.counter(metricTakenOver, w.TakenOver, core)
+	for _, s := range w.Stages {
+		out.gauge(metricStage, s.CyclesPerPacket, core, s.Name)
+	}
+}
+
+func (out sender) flows(f *FlowsReport) {
+	out.gauge(metricFlows, float64(f.IPv4), "ipv4")
+	out.gauge(metricFlows, float64(f.IPv6), "ipv6")
+	out.counter(metricFlowsCreated, f.Created)
+	out.counter(metricFlowsExpired, f.Expired)
+	out.counter(metricFlowsJoined, f.Joined)
+	out.counter(metricFlowsFull, f.Full)
+	out.counter(metricFlowsInvalid, f.Invalid)
+	out.gauge(metricFlowBytes, float64(f.TableBytes))
+}
