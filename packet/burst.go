@@ -69,6 +69,7 @@ type Packet struct {
 	SrcPort uint16 // host order
 	DstPort uint16 // host order
 	MTU     uint16 // bytes of the egress interface or route, set by the Route stage
+	DataOff uint16 // bytes from the mbuf's buffer to Data
 
 	L3      uint8 // offset of the network header from Data
 	L4      uint8 // offset of the transport header from the network header
@@ -113,7 +114,7 @@ func (p *Packet) Reset(m *Mbuf, ingress uint16) {
 	p.Key0, p.Key1, p.Hash = 0, 0, 0
 	p.Flow, p.Mark = 0, 0
 	p.Len, p.Ingress, p.Egress = m.DataLen, ingress, 0
-	p.SrcPort, p.DstPort, p.MTU = 0, 0, 0
+	p.SrcPort, p.DstPort, p.MTU, p.DataOff = 0, 0, 0, m.DataOff
 	p.L3, p.L4, p.Proto, p.Flags = EthernetLen, 0, 0, 0
 	p.Verdict, p.Reason, p.State, p.Answer = Drop, Unfinished, CtInvalid, NoAnswer
 }

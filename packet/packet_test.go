@@ -111,7 +111,7 @@ func TestResetForgets(t *testing.T) {
 	buffer := make([]byte, 64)
 	m := &Mbuf{BufAddr: unsafe.Pointer(&buffer[0]), DataOff: 8, DataLen: 40}
 	p.Reset(m, 3)
-	if want := (Packet{Mbuf: m, Data: unsafe.Pointer(&buffer[8]), Len: 40, Ingress: 3, L3: EthernetLen}); p != want {
+	if want := (Packet{Mbuf: m, Data: unsafe.Pointer(&buffer[8]), Len: 40, DataOff: 8, Ingress: 3, L3: EthernetLen}); p != want {
 		t.Fatalf("%+v", p)
 	}
 }

@@ -31,9 +31,16 @@ func newBenchQueue(flows int) *benchQueue {
 		q.order[i] = uint32(i)
 	}
 	rand.Shuffle(flows, func(i, j int) { q.order[i], q.order[j] = q.order[j], q.order[i] })
-	for range packet.MaxBurst {
-		buffer := make([]byte, 512)
-		q.mbufs = append(q.mbufs, &packet.Mbuf{BufAddr: unsafe.Pointer(&buffer[0]), BufLen: 512, NbSegs: 1})
+	// As DPDK lays out a pool of 2 KiB buffers: object header, mbuf, buffer.
+	const header, mbuf, object = 64, 128, 64 + 128 + 128 + 2048
+	region, err := mem.Map(packet.MaxBurst*object, mem.Hugetlb)
+	if err != nil {
+		panic(err)
+	}
+	for i := range packet.MaxBurst {
+		m := (*packet.Mbuf)(unsafe.Add(region.Base(), i*object+header))
+		m.BufAddr, m.BufLen, m.NbSegs = unsafe.Add(unsafe.Pointer(m), mbuf), 2048+128, 1
+		q.mbufs = append(q.mbufs, m)
 	}
 	return q
 }

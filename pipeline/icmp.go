@@ -132,7 +132,7 @@ func buildError6(e, p *packet.Packet, in *Interface) {
 func makeRoom(e *packet.Packet, etherType uint16, n int) []byte {
 	frame := reserve(e.Mbuf, packet.EthernetLen+n)
 	binary.BigEndian.PutUint16(frame[12:], etherType)
-	e.Data, e.Len = unsafe.Pointer(&frame[0]), uint16(len(frame))
+	e.Data, e.DataOff, e.Len = unsafe.Pointer(&frame[0]), e.Mbuf.DataOff, uint16(len(frame))
 	return frame[packet.EthernetLen:]
 }
 

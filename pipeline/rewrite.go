@@ -38,8 +38,11 @@ func (*Rewrite) Process(b *packet.Burst) {
 		}
 		shift := int(p.L3) - int(a.L2Len) // how far the frame's start moves
 		p.Data, p.L3, p.Len = unsafe.Add(p.Data, shift), a.L2Len, p.Len-uint16(shift)
+		p.DataOff += uint16(shift)
+		// Only written: the mbuf may have left the nearest cache since Parse, and a
+		// store does not wait for it.
 		m := p.Mbuf
-		m.DataOff += uint16(shift)
+		m.DataOff = p.DataOff
 		m.PktLen, m.DataLen = uint32(p.Len), p.Len
 		m.OlFlags = 0 // no offload is asked of the device
 	}
