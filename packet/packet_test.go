@@ -99,10 +99,11 @@ func TestZeroFailsClosed(t *testing.T) {
 	}
 }
 
-// Reset leaves nothing of the packet before.
-func TestResetForgets(t *testing.T) {
-	var p Packet
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&p)), unsafe.Sizeof(p))
+// Load leaves nothing of the packet before.
+func TestLoadForgets(t *testing.T) {
+	var b Burst
+	p := &b.Pkts[0]
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p))
 	const pointers = 2 * unsafe.Sizeof(uintptr(0)) // Mbuf and Data come first
 	for i := pointers; i < uintptr(len(raw)); i++ {
 		raw[i] = 0xff
@@ -110,9 +111,9 @@ func TestResetForgets(t *testing.T) {
 	p.NextHop = nil
 	buffer := make([]byte, 64)
 	m := &Mbuf{BufAddr: unsafe.Pointer(&buffer[0]), DataOff: 8, DataLen: 40}
-	p.Reset(m, 3)
-	if want := (Packet{Mbuf: m, Data: unsafe.Pointer(&buffer[8]), Len: 40, DataOff: 8, Ingress: 3, L3: EthernetLen}); p != want {
-		t.Fatalf("%+v", p)
+	bytes := b.Load([]*Mbuf{m}, 3)
+	if want := (Packet{Mbuf: m, Data: unsafe.Pointer(&buffer[8]), Len: 40, DataOff: 8, Ingress: 3, L3: EthernetLen}); *p != want || bytes != 40 || b.N != 1 {
+		t.Fatalf("%+v", *p)
 	}
 }
 

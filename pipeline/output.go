@@ -38,6 +38,7 @@ func (w *Worker) output(b *packet.Burst) {
 func (w *Worker) dispose(b *packet.Burst) {
 	interfaces := w.snap.Interfaces
 	pkts := b.Live()
+	whole := uint64(0)
 	for i := range pkts {
 		p := &pkts[i]
 		if p.Verdict != packet.Transmit {
@@ -51,8 +52,9 @@ func (w *Worker) dispose(b *packet.Burst) {
 		if t.n++; t.n == len(t.mbufs) {
 			w.send(port)
 		}
-		w.counter.FastForwarded++
+		whole++
 	}
+	w.counter.FastForwarded += whole
 }
 
 // settle acts on every verdict but Transmit.
