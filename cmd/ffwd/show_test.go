@@ -1,0 +1,178 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"ffwd/control"
+)
+
+// The client commands print a table and JSON of a running switch.
+func TestShow(t *testing.T) {
+	b := newBed(t)
+	config := b.config("c.toml")
+	p := b.start(config)
+	b.awaitReceived(bedPackets)
+	for _, tc := range []struct{ what, text, field string }{
+		{"ports", "net_pcap", `"rx_packets": 1000`},
+		{"workers", "ns/packet", `"busy_ratio"`},
+		{"drops", "received", `"transmitted": 1000`},
+		{"flows", "UNREPLIED", `"state": "UNREPLIED"`},
+		{"routes", "via 192.168.2.2 on out 02:00:00:00:01:02", `"via": "192.168.2.2"`},
+		{"config", "[[ports]]", `"socket": "` + b.path("run/ffwd.sock") + `"`},
+	} {
+		r := call(t, "show", tc.what, "-c", config)
+		if r.code != exitOK || !strings.Contains(r.stdout, tc.text) {
+			t.Errorf("show %s: exit code %d, no %q in\n%s%s", tc.what, r.code, tc.text, r.stdout, r.stderr)
+		}
+		r = call(t, "show", tc.what, "--json", "--socket", b.path("run/ffwd.sock"))
+		if r.code != exitOK || !json.Valid([]byte(r.stdout)) || !strings.Contains(r.stdout, tc.field) {
+			t.Errorf("show %s --json: exit code %d, no %q in\n%s%s", tc.what, r.code, tc.field, r.stdout, r.stderr)
+		}
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if r := p.wait(); r.code != exitOK {
+		t.Errorf("exit code %d:\n%s", r.code, r.stderr)
+	}
+}
+
+// A good configuration is taken over; of a bad one nothing is.
+func TestReload(t *testing.T) {
+	b := newBed(t)
+	p := b.start(b.config("c.toml", b.endless()...))
+	socket := b.path("run/ffwd.sock")
+	good := b.config("good.toml", append(b.endless(), "[workers]",
+		"[policy]\ndefault_out = \"drop\"\n[[routes]]\nprefix = \"10.0.0.0/8\"\ntype = \"blackhole\"\n[workers]")...)
+	if r := call(t, "reload", "--socket", socket, "-c", good); r.code != exitOK || !strings.Contains(r.stdout, "2 changes") {
+		t.Fatalf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+	bad := []struct {
+		name  string
+		pairs []string
+		code  int
+		want  string
+	}{
+		{"fault", []string{"via = \"192.168.2.2\"", "via = \"192.168.9.9\""}, exitUsage, "bad.toml:26: routes[0].via"},
+		{"restart", []string{"addresses = [\"192.168.2.1/24\"]", "mtu = 1400\naddresses = [\"192.168.2.1/24\"]"}, exitFault, "ports[1].mtu: 1500 -> 1400"},
+	}
+	before := call(t, "show", "config", "--socket", socket).stdout
+	routes := call(t, "show", "routes", "--socket", socket).stdout
+	for _, tc := range bad {
+		r := call(t, "reload", "--socket", socket, "-c", b.config("bad.toml", append(b.endless(), tc.pairs...)...))
+		if r.code != tc.code || !strings.Contains(r.stderr, tc.want) {
+			t.Errorf("%s: exit code %d, want %d and %q: %s", tc.name, r.code, tc.code, tc.want, r.stderr)
+		}
+	}
+	if after := call(t, "show", "config", "--socket", socket).stdout; after != before || !strings.Contains(after, `default_out = "drop"`) {
+		t.Errorf("the configuration changed:\n%s", after)
+	}
+	if after := call(t, "show", "routes", "--socket", socket).stdout; after != routes || !strings.Contains(after, "blackhole") {
+		t.Errorf("the routes changed:\n%s", after)
+	}
+	drops := func() (list control.DropList) {
+		json.Unmarshal([]byte(call(t, "show", "drops", "--json", "--socket", socket).stdout), &list)
+		return list
+	}
+	if first := drops(); first.Drops["policy_out"] == 0 {
+		t.Errorf("the new rules do not hold: %v", first)
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if r := p.wait(); r.code != exitOK {
+		t.Errorf("exit code %d:\n%s", r.code, r.stderr)
+	}
+}
+
+// A second switch does not take the socket of one that runs; what a dead one
+// left is replaced.
+func TestSocketInUse(t *testing.T) {
+	b := newBed(t)
+	config := b.config("c.toml", b.endless()...)
+	p := b.start(config)
+	if r := call(t, "run", "-c", config, "--duration", "100ms"); r.code != exitFault || !strings.Contains(r.stderr, "is in use by another process") {
+		t.Errorf("exit code %d:\n%s", r.code, r.stderr)
+	}
+	p.cmd.Process.Kill()
+	p.wait()
+	if r := call(t, "run", "-c", config, "--duration", "100ms"); r.code != exitOK {
+		t.Errorf("with a stale socket: exit code %d:\n%s", r.code, r.stderr)
+	}
+}
+
+var metricsURL = regexp.MustCompile(`http://[^"\s]+/metrics`)
+
+// Every family is there, and totals are those of the report.
+func TestMetrics(t *testing.T) {
+	b := newBed(t)
+	p := b.start(b.config("c.toml"), "--json", "--idle-exit", "2s")
+	url := metricsURL.FindString(p.awaitLog("metrics open"))
+	b.awaitReceived(bedPackets)
+	body := scrape(t, url)
+	for _, family := range []string{
+		"port_rx_packets_total", "port_rx_bytes_total", "port_tx_packets_total", "port_tx_bytes_total", "port_link_up",
+		"port_rx_missed_total", "port_rx_no_mbuf_total", "port_rx_errors_total", "drops_total", "punts_total",
+		"worker_busy_ratio", "worker_polls_total", "flows", "flows_created_total", "flows_expired_total",
+		"flows_joined_total", "flows_full_total", "pool_mbufs", "epoch_lag_seconds", "poll_gap_seconds_bucket",
+		"stage_cycles_per_packet", "received_packets_total", "created_packets_total", "transmitted_packets_total",
+		"worker_handed_over_packets_total",
+	} {
+		if !regexp.MustCompile(`(?m)^ffwd_` + family + `[ {]`).MatchString(body) {
+			t.Errorf("no ffwd_%s", family)
+		}
+	}
+	for _, other := range []string{"go_goroutines", "process_resident_memory_bytes"} {
+		if !strings.Contains(body, "\n"+other+" ") {
+			t.Errorf("no %s", other)
+		}
+	}
+	report := decodeReport(t, p.wait())
+	if want := `ffwd_port_rx_packets_total{port="in"} 1000`; report.Received != bedPackets || !strings.Contains(body, want) {
+		t.Errorf("no %q in the scrape, %d received", want, report.Received)
+	}
+}
+
+func scrape(t *testing.T, url string) string {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v", response.Status, err)
+	}
+	return string(body)
+}
+
+// FF-12, at every instant the counters are read.
+func TestConservationUnderLoad(t *testing.T) {
+	if len(usableCores()) < 2 {
+		t.Skip("needs two cores")
+	}
+	b := newBed(t)
+	p := b.start(b.config("c.toml", append(b.endless(), "cores = ["+usableCores()[len(usableCores())-1]+"]", "cores = [0, 1]")...), "--json")
+	f := socketFlags{socket: b.path("run/ffwd.sock")}
+	c, err := f.client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	for range 100 {
+		var report control.Report
+		if err := c.get("/v1/report", nil, &report); err != nil {
+			t.Fatal(err)
+		}
+		checkConservation(t, &report)
+		if report.Received <= last {
+			t.Errorf("%d received after %d", report.Received, last)
+		}
+		last = report.Received
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	decodeReport(t, p.wait())
+}
