@@ -1,0 +1,133 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ask sends one request over the control socket.
+func ask(t *testing.T, s *Switch, method, path, body string) (int, string) {
+	t.Helper()
+	socket := s.Config().Control.Socket
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequest(method, "http://ffwd"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+func TestAPI(t *testing.T) {
+	s := startTest(t, twoPorts)
+	for _, tc := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"GET", "/v1/ports", "", 200, `"name":"lan.7","index":2,"vlan":7,"vrf":3`},
+		{"GET", "/v1/workers", "", 200, `"stages":[{"name":"parse"`},
+		{"GET", "/v1/drops", "", 200, `"drops":{`},
+		{"GET", "/v1/flows", "", 200, `{"flows":[],"next":""}`},
+		{"GET", "/v1/flows?after=0:99", "", 200, `{"flows":[],"next":""}`},
+		{"GET", "/v1/flows?after=65535:4294967295", "", 200, `{"flows":[],"next":""}`},
+		{"GET", "/v1/flows?after=x", "", 400, `{"error":"after: `},
+		{"GET", "/v1/flows?limit=0", "", 400, `{"error":"limit: `},
+		{"GET", "/v1/flows?limit=10001", "", 400, `{"error":"limit: `},
+		{"GET", "/v1/routes?limit=2", "", 200, `"more":true`},
+		{"GET", "/v1/routes?vrf=3", "", 200, `"vrf":3,"prefix":"10.1.1.0/24"`},
+		{"GET", "/v1/routes?vrf=4", "", 404, `no VRF 4: there are [0 3]`},
+		{"GET", "/v1/config", "", 200, `"huge_pages":"off"`},
+		{"GET", "/v1/config?format=toml", "", 200, "[[ports]]\nname = \"lan\""},
+		{"GET", "/v1/config?format=yaml", "", 400, `neither json nor toml`},
+		{"GET", "/v1/report", "", 200, `"clock_hz":`},
+		{"POST", "/v1/ports", "", 405, `takes GET only`},
+		{"GET", "/v1/reload", "", 405, `takes POST only`},
+		{"GET", "/v2", "", 404, `no such path`},
+		{"POST", "/v1/reload", "", 500, `was not started from a file`},
+		{"POST", "/v1/reload?name=x.toml", "[nonsense", 422, `"file":"x.toml"`},
+		{"POST", "/v1/reload", strings.Repeat("#", maxDocument+1), 413, `too large`},
+		{"POST", "/v1/reload", string(s.Config().TOML()), 200, `"reload":null`},
+		{"POST", "/v1/reload", strings.Replace(string(s.Config().TOML()), "burst = 64", "burst = 32", 1), 409, `"restart":[{"path":"workers.burst"`},
+	} {
+		status, text := ask(t, s, tc.method, tc.path, tc.body)
+		if status != tc.status || !strings.Contains(text, tc.want) {
+			t.Errorf("%s %s: %d %.300s, want %d with %s", tc.method, tc.path, status, text, tc.status, tc.want)
+		}
+		if !strings.Contains(tc.path, "format=toml") && !json.Valid([]byte(text)) {
+			t.Errorf("%s %s: no JSON: %.300s", tc.method, tc.path, text)
+		}
+	}
+}
+
+// Clients that connect and say nothing hold up neither others nor the end.
+func TestSilentClients(t *testing.T) {
+	s := startTest(t, twoPorts)
+	for range maxClients - 1 {
+		c, err := net.Dial("unix", s.Config().Control.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	if status, _ := ask(t, s, "GET", "/v1/drops", ""); status != 200 {
+		t.Errorf("status %d", status)
+	}
+	start := time.Now()
+	if err := s.Stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > stopTimeout {
+		t.Errorf("the end took %v", took)
+	}
+}
+
+func TestSocketFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "b", "ffwd.sock")
+	l, err := listenUnix(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o660 || info.Mode().Type() != fs.ModeSocket {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second listener: %v", err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	if l, err = listenUnix(path); err != nil {
+		t.Fatalf("a stale socket is not replaced: %v", err)
+	}
+	l.Close()
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "is no socket") {
+		t.Errorf("a file: %v", err)
+	}
+}
