@@ -29,9 +29,7 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 		homes[i] = t.home(pkts[i].Hash)
 	}
 	mem.Prefetch(t.bucketBase, unsafe.Sizeof(bucket{}), &homes[0], n)
-	for i := range candidates {
-		candidates[i] = t.candidate(homes[i], pkts[i].Hash)
-	}
+	t.match(pkts, homes, candidates)
 	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &candidates[0], n)
 	now := Tick(b.NowNs)
 	for i := range pkts {
@@ -98,14 +96,20 @@ func (t *Table) keyless(p *packet.Packet) {
 	}
 }
 
-// candidate returns the first flow in the home bucket with the hash's tag, or 0.
-func (t *Table) candidate(home uint32, hash uint64) uint32 {
-	b := t.bucket(home)
-	m := b.match(tagOf(hash))
-	if m == 0 {
-		return 0
+// match finds for each packet the first flow in its home bucket with the tag of
+// its hash, or 0.
+func (t *Table) match(pkts []packet.Packet, homes, candidates []uint32) {
+	base := t.bucketBase
+	candidates = candidates[:len(homes)]
+	pkts = pkts[:len(homes)]
+	for i, home := range homes {
+		b := (*bucket)(unsafe.Add(base, uintptr(home)*unsafe.Sizeof(bucket{})))
+		flow := uint32(0)
+		if m := b.match(tagOf(pkts[i].Hash)); m != 0 {
+			flow = b.flow[bits.TrailingZeros32(m)]
+		}
+		candidates[i] = flow
 	}
-	return b.flow[bits.TrailingZeros32(m)]
 }
 
 // find returns the flow with the packet's key, or 0.
