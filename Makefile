@@ -34,9 +34,9 @@ build: deps ## build bin/ffwd
 
 run: build ## forward a generated capture with DPDK's software devices: no NIC, huge pages or root
 	@mkdir -p $(DEMO)
-	$(BIN) capture --demo --out $(DEMO)/in.pcap
+	$(BIN) capture --out $(DEMO)/in.pcap
 	$(BIN) run -c conf/samples/minimal.toml --idle-exit 1s
-	@echo "what left is in $(DEMO)/out.pcap; read it with: tshark -r $(DEMO)/out.pcap"
+	@echo "what left is in $(DEMO)/wan.pcap and $(DEMO)/lan.pcap; look at it with: tshark -r $(DEMO)/wan.pcap"
 
 test: build unit pure ## run all tests (as root also those in network namespaces)
 
