@@ -85,6 +85,7 @@ func run(config *conf.Config, o runOptions) error {
 // wait returns when the run is to end, with the mark that totals count from.
 func wait(sw *control.Switch, o runOptions, signals <-chan os.Signal, screen *screen, log *slog.Logger) control.Mark {
 	mark := sw.Origin()
+	screen.before = mark
 	var end <-chan time.Time
 	warm := time.After(o.warmup)
 	idle := newIdleWatch(sw, o.idleExit)
