@@ -5,7 +5,7 @@
 // # Files
 //
 //	eal.go, eal_check.go    bring the EAL up and down, refuse what it would die of
-//	shim_intr.c             put the EAL's interrupt thread to rest
+//	shim_intr.c             get along with the EAL's interrupt thread
 //	eal_log.go, shim_log.c  catch what DPDK logs, so that an error is one line
 //	errno.go                typed errors around rte_errno
 //	mempool.go, mbuf.go     packet memory, layout facts

@@ -186,10 +186,16 @@ func mainLcore(o EALOptions, up chan<- error, down <-chan chan error) {
 // the unmapped heap if a driver forgot a handler there (net_memif's listener, in one
 // process of sixty): so it is put to rest first, and without that the heap stays.
 func cleanup() error {
-	if err := control("clean up eal", "interrupt thread", func() C.int { return C.ffwd_intr_park() }); err != nil {
+	if err := ParkInterrupts(); err != nil {
 		return err
 	}
 	return control("clean up eal", "", func() C.int { return C.rte_eal_cleanup() })
+}
+
+// ParkInterrupts puts DPDK's interrupt thread to rest for good: no link events, alarms
+// or driver handlers any more. For the end of the EAL; CleanupEAL does it too.
+func ParkInterrupts() error {
+	return control("park", "interrupt thread", func() C.int { return C.ffwd_intr_park() })
 }
 
 // ealInit passes args on. DPDK permutes and keeps argv, so it lives in C for good.

@@ -5,6 +5,7 @@ package bindings
 #include <rte_dev.h>
 #include <rte_ethdev.h>
 #include "shim_ethdev.h"
+#include "shim_intr.h"
 */
 import "C"
 
@@ -175,6 +176,12 @@ func (p PortID) Start() error {
 // Stop ends the flow. No thread may be in a burst call on the port.
 func (p PortID) Stop() error {
 	return p.control("stop", func() C.int { return C.rte_eth_dev_stop(C.uint16_t(p)) })
+}
+
+// StopOnInterruptThread is Stop for a driver whose handlers on DPDK's interrupt thread
+// know no lock.
+func (p PortID) StopOnInterruptThread() error {
+	return p.control("stop", func() C.int { return C.ffwd_intr_stop_port(C.uint16_t(p)) })
 }
 
 // Close frees the port's queues and its ID; the device stays probed.

@@ -48,6 +48,11 @@ func (r *Runtime) open(c PortConfig) (*Port, error) {
 			return nil, refusal{fmt.Sprintf("device %s is port %s already: give each its own number, as in net_pcap0, net_pcap1", dev.name, other.name), fs.ErrExist}
 		}
 	}
+	for _, other := range r.late {
+		if other.device.name == dev.name {
+			return nil, refusal{fmt.Sprintf("device %s was port %s, and %s keeps it until the process ends: take another number", dev.name, other.name, dev.driver.name), fs.ErrExist}
+		}
+	}
 	if err := dev.check(); err != nil {
 		return nil, err
 	}
@@ -80,10 +85,13 @@ func (r *Runtime) probe(c PortConfig, dev device) (*Port, error) {
 	return p, nil
 }
 
-// forget takes a closed port off the list.
+// forget takes a closed port off the list, or notes that its device is still there.
 func (r *Runtime) forget(p *Port) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if p.device.driver.unguarded {
+		r.late = append(r.late, p)
+	}
 	r.ports = slices.DeleteFunc(r.ports, func(other *Port) bool { return other == p })
 }
 

@@ -172,7 +172,11 @@ func (p *Port) stop() error {
 	for i := range p.nTx {
 		p.id.ReclaimTx(i)
 	}
-	if err := p.id.Stop(); err != nil {
+	stop := p.id.Stop
+	if p.device.driver.unguarded {
+		stop = p.id.StopOnInterruptThread
+	}
+	if err := stop(); err != nil {
 		return p.fail("stop", err)
 	}
 	return nil
@@ -203,8 +207,18 @@ func (p *Port) Close() error {
 	if p.state == closed {
 		return nil
 	}
-	errs := []error{p.stop()}
+	err := p.stop()
 	p.state = closed
+	p.runtime.forget(p)
+	if p.device.driver.unguarded {
+		return err
+	}
+	return errors.Join(err, p.release())
+}
+
+// release gives the device back.
+func (p *Port) release() error {
+	var errs []error
 	if p.promiscuous { // on a kernel interface it would outlive us
 		errs = append(errs, p.wrap("clear promiscuous", p.id.SetPromiscuous(false)))
 	}
@@ -215,7 +229,6 @@ func (p *Port) Close() error {
 		p.wrap("close", p.id.Close()),
 		p.wrap("close", bindings.RemoveDevice(p.info.Device)))
 	p.freeQueues()
-	p.runtime.forget(p)
 	return errors.Join(errs...)
 }
 

@@ -99,6 +99,7 @@ type Runtime struct {
 
 	mu     sync.Mutex
 	ports  []*Port // in the order of opening
+	late   []*Port // closed, but their devices stay until Close
 	closed bool
 }
 
@@ -238,6 +239,10 @@ func (r *Runtime) Close() error {
 		return errors.Join(errs...)
 	}
 	r.closed = true
+	errs = append(errs, bindings.ParkInterrupts())
+	for _, p := range slices.Backward(r.late) {
+		errs = append(errs, p.release())
+	}
 	for _, p := range r.kernel {
 		p.mempool.Free()
 	}
