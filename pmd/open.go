@@ -134,7 +134,7 @@ func (p *Port) rxPool() (*Pool, error) {
 	if !p.device.driver.ownPool {
 		return p.runtime.Pool(p.id.Socket()), nil
 	}
-	dataRoom := dataRoomFor(p.config.MTUBytes)
+	dataRoom := kernelDataRoomFor(p.config.MTUBytes)
 	if need := bindings.MbufBytes(dataRoom); need > os.Getpagesize() {
 		return nil, fmt.Errorf("%s needs mbufs within a page of %d bytes, an mtu of %d makes them %d: lower its mtu (1500 fits)",
 			p.device.driver.name, os.Getpagesize(), p.config.MTUBytes, need)

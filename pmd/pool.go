@@ -34,6 +34,13 @@ func dataRoomFor(mtuBytes int) int {
 	return bindings.Headroom + max(minRxBuffer, roundUp(frame+tpacketSlackBytes, rxBufferStep))
 }
 
+// kernelDataRoomFor is dataRoomFor for a device into whose mbufs the kernel writes: it
+// keeps a headroom of its own in front of the frame, and the mbuf must fit a page.
+func kernelDataRoomFor(mtuBytes int) int {
+	const xdpHeadroomBytes = 256 // XDP_PACKET_HEADROOM
+	return bindings.Headroom + max(minRxBuffer, roundUp(mtuBytes+frameExtraBytes+xdpHeadroomBytes, 64))
+}
+
 func roundUp(n, step int) int { return (n + step - 1) / step * step }
 
 // Pool is a pool of mbufs on one NUMA socket, shared by all workers there. A
