@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -134,4 +135,51 @@ func contains(list []string, s string) bool {
 		}
 	}
 	return false
+}
+
+var id = regexp.MustCompile(`\b(FF|TO|CT|VQ|SP|HC|PI|HA)-[0-9]+\b`)
+
+// docs/behaviour.md and the tests agree: what it calls done or in part is named
+// by a test, and what tests name is on the page and not called open.
+func TestBehavioursHaveTests(t *testing.T) {
+	page, err := os.ReadFile("docs/behaviour.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, f := range sources(t) {
+		if !strings.HasSuffix(f.path, "_test.go") {
+			continue
+		}
+		content, err := os.ReadFile(f.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range id.FindAllString(string(content), -1) {
+			named[name] = true
+		}
+	}
+	proven := map[string]bool{}
+	for _, line := range strings.Split(string(page), "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) < 6 || !id.MatchString(cells[1]) {
+			continue
+		}
+		name, state := strings.TrimSpace(cells[1]), strings.TrimSpace(cells[3])
+		if strings.HasPrefix(state, "open") {
+			continue
+		}
+		proven[name] = true
+		if !named[name] {
+			t.Errorf("%s is %q and no test names it", name, state)
+		}
+	}
+	for name := range named {
+		if !proven[name] {
+			t.Errorf("a test names %s, which docs/behaviour.md does not call done or in part", name)
+		}
+	}
+	if len(proven) < 20 {
+		t.Errorf("only %d lines were read", len(proven))
+	}
 }
