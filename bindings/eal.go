@@ -210,7 +210,7 @@ func ealInit(args []string) C.int {
 }
 
 func errnoFrom(err error) Errno {
-	if number, ok := err.(unix.Errno); ok {
+	if number, ok := errors.AsType[unix.Errno](err); ok {
 		return Errno(number)
 	}
 	return 0

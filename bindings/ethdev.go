@@ -151,14 +151,14 @@ func (p PortID) AdjustDescriptors(rx, tx int) (rxDesc, txDesc int, err error) {
 // SetupRxQueue gives a receive queue its descriptors and the pool it fills them from.
 func (p PortID) SetupRxQueue(queue, desc int, pool *Mempool) error {
 	return p.control("set up rx queue", func() C.int {
-		return C.rte_eth_rx_queue_setup(C.uint16_t(p), C.uint16_t(queue), C.uint16_t(desc), C.uint(p.socketArg()), nil, pool.c)
+		return C.rte_eth_rx_queue_setup(C.uint16_t(p), C.uint16_t(queue), C.uint16_t(desc), p.socketArg(), nil, pool.c)
 	})
 }
 
 // SetupTxQueue gives a transmit queue its descriptors.
 func (p PortID) SetupTxQueue(queue, desc int) error {
 	return p.control("set up tx queue", func() C.int {
-		return C.rte_eth_tx_queue_setup(C.uint16_t(p), C.uint16_t(queue), C.uint16_t(desc), C.uint(p.socketArg()), nil)
+		return C.rte_eth_tx_queue_setup(C.uint16_t(p), C.uint16_t(queue), C.uint16_t(desc), p.socketArg(), nil)
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 	"ffwd/policy"
 )
 
-// ErrRestart: the new configuration changes what a running switch cannot.
+// ErrRestart says that the new configuration changes what a running switch cannot.
 var ErrRestart = errors.New("needs a restart")
 
 // Reload puts a new configuration in the place of the one that runs: rules,

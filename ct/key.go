@@ -40,7 +40,6 @@ const (
 	family6 = 6
 )
 
-func (k key) family() uint8   { return uint8(k.k1) }
 func (k key) proto() uint8    { return uint8(k.k1 >> 8) }
 func (k key) zone() uint16    { return uint16(k.k1 >> 16) }
 func (k key) lowPort() uint16 { return uint16(k.k1 >> 48) }

@@ -62,13 +62,6 @@ func (t *Table) newHop(k hopKey) (*nextHop, error) {
 	return h, nil
 }
 
-// hold takes another reference to a next hop that has some.
-func (t *Table) hold(id NextHopID) {
-	if !id.fixed() {
-		t.byID[id].refs++
-	}
-}
-
 // release gives a reference back. The last one retires ID and adjacency; no
 // route and no bucket leads there any more.
 func (t *Table) release(id NextHopID) {

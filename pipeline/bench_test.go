@@ -60,7 +60,7 @@ func (q *benchQueue) Rx(dst unsafe.Pointer, n int) int {
 		h := (*packet.IPv4)(f[14:])
 		src := 11<<24 | flow
 		binary.BigEndian.PutUint32(h[12:], src)
-		s := sum + uint32(^uint16(h0(base.Src()))) + uint32(^uint16(base.Src())) + src>>16 + src&0xffff
+		s := sum + uint32(^h0(base.Src())) + uint32(^uint16(base.Src())) + src>>16 + src&0xffff
 		s = s>>16 + s&0xffff
 		s = s>>16 + s&0xffff
 		binary.BigEndian.PutUint16(h[10:], ^uint16(s))

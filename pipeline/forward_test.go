@@ -45,7 +45,7 @@ func TestTTL(t *testing.T) {
 	for _, ttl := range []uint8{0, 1, 2, 255} {
 		for _, v6 := range []bool{false, true} {
 			w := newWorld(t)
-			f := udp4(10)
+			var f []byte
 			if v6 {
 				f = udp6(10)
 				f[14+7] = ttl
