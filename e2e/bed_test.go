@@ -1,0 +1,205 @@
+package e2e
+
+import (
+	"fmt"
+	"os/exec"
+	"testing"
+)
+
+// host is one end: a namespace with one interface, whose kernel talks to the
+// router.
+type host struct {
+	*namespace
+	iface string // that carries the addresses
+	ipv4  string
+	ipv6  string
+	gw4   string // the router's addresses on this side
+	gw6   string
+	mac   string
+	gwMAC string
+}
+
+// bed is client, router and server.
+type bed struct {
+	t              *testing.T
+	dir            string
+	client, server *host
+	router         *namespace
+	variant        variant
+	ffwd           *process // nil: the kernel
+	trunk          *trunk   // the client's, where there is a VLAN
+	topology
+}
+
+// topology is what differs from test to test.
+type topology struct {
+	clientMTU, serverMTU int   // 0: 1500
+	vlan                 int   // tags the client's side
+	cores                []int // of the workers; nil: workerCore
+	hugePages            string
+	stateful             bool // only the client may open flows
+}
+
+// variant is what forwards.
+type variant struct {
+	name   string
+	device string // of a port, with its number and interface; "": the kernel
+}
+
+var (
+	kernel   = variant{name: "kernel"}
+	afPacket = variant{"af_packet", "net_af_packet%d,iface=%s"}
+	afXDP    = variant{"af_xdp", "net_af_xdp%d,iface=%s"}
+)
+
+// check is a test of a bed.
+type check struct {
+	name string
+	run  func(*testing.T, *bed)
+}
+
+// runChecks makes a bed for each variant and runs the checks in it.
+func runChecks(t *testing.T, variants []variant, topo topology, checks []check) {
+	needRoot(t)
+	for _, v := range variants {
+		t.Run(v.name, func(t *testing.T) {
+			b := newBed(t, v, topo)
+			for _, c := range checks {
+				t.Run(c.name, func(t *testing.T) { c.run(t, b) })
+			}
+			b.stop(t)
+		})
+	}
+}
+
+func newBed(t *testing.T, v variant, topo topology) *bed {
+	t.Helper()
+	if topo.clientMTU == 0 {
+		topo.clientMTU = 1500
+	}
+	if topo.serverMTU == 0 {
+		topo.serverMTU = 1500
+	}
+	if topo.cores == nil {
+		topo.cores = []int{workerCore}
+	}
+	if topo.hugePages == "" {
+		topo.hugePages = "off"
+	}
+	b := &bed{t: t, dir: t.TempDir(), variant: v, topology: topo, router: newNamespace(t, "router"),
+		client: &host{newNamespace(t, "client"), "c0", "10.1.1.2", "fd01:1::2", "10.1.1.1", "fd01:1::1", "02:00:00:00:01:02", "02:00:00:00:01:01"},
+		server: &host{newNamespace(t, "server"), "s0", "10.2.2.2", "fd01:2::2", "10.2.2.1", "fd01:2::1", "02:00:00:00:02:02", "02:00:00:00:02:01"},
+	}
+	b.quiet()
+	b.wire(b.client, "r0", topo.clientMTU)
+	b.wire(b.server, "r1", topo.serverMTU)
+	if topo.vlan != 0 {
+		b.trunk = newTrunk(t, b.client.namespace, "c0", topo.vlan, b.client.mac)
+		b.client.iface = b.trunk.tap
+	}
+	b.client.configure(topo)
+	b.server.configure(topo)
+	if v == kernel {
+		b.kernelRouter()
+		return b
+	}
+	b.ffwd = launch(t, b.router, b.config()).ready(t)
+	return b
+}
+
+// quiet makes the namespaces' kernels say only what we ask of them. Where ffwd
+// owns the router's interfaces, the kernel there must not speak on them.
+func (b *bed) quiet() {
+	for _, n := range []*namespace{b.client.namespace, b.server.namespace, b.router} {
+		n.sysctl(map[string]string{
+			"ipv6/conf/all/accept_dad": "0", "ipv6/conf/default/accept_dad": "0", "ipv6/conf/default/accept_ra": "0",
+			"ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0",
+		})
+	}
+	if b.variant != kernel {
+		b.router.sysctl(map[string]string{"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1", "ipv4/ip_forward": "0"})
+	}
+}
+
+// wire joins a host to the router. A veth leaves checksums, segmentation and VLAN
+// tags to hardware; here nobody would see to them. The two ends get numbers of
+// their own, because Linux reports the link of a veth up to a second late when
+// they have the same (linkwatch_urgent_event takes it for no veth).
+func (b *bed) wire(h *host, peer string, mtu int) {
+	h.ip(fmt.Sprintf("link add %s index 100 mtu %d address %s type veth peer name %s netns %s mtu %d address %s",
+		h.iface, mtu, h.mac, peer, b.router.name, mtu, h.gwMAC))
+	for _, end := range []struct {
+		ns    *namespace
+		iface string
+	}{{h.namespace, h.iface}, {b.router, peer}} {
+		end.ns.host("ip", "netns", "exec", end.ns.name, "ethtool", "-K", end.iface,
+			"rx", "off", "tx", "off", "sg", "off", "tso", "off", "gso", "off", "gro", "off", "txvlan", "off")
+		end.ns.ip("link set " + end.iface + " up")
+	}
+}
+
+// configure gives the host its addresses, neighbours and routes. The advertised
+// segment size says nothing of the narrower link, so that the sender has to
+// discover the path's MTU.
+func (h *host) configure(topo topology) {
+	mtu := max(topo.clientMTU, topo.serverMTU)
+	h.ip(
+		fmt.Sprintf("addr add %s/24 dev %s", h.ipv4, h.iface),
+		fmt.Sprintf("addr add %s/64 dev %s nodad", h.ipv6, h.iface),
+		fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.gw4, h.iface, h.gwMAC),
+		fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.gw6, h.iface, h.gwMAC),
+		fmt.Sprintf("route add default via %s advmss %d", h.gw4, mtu-40),
+		fmt.Sprintf("-6 route add default via %s advmss %d", h.gw6, mtu-60),
+	)
+}
+
+// forgetPaths makes the host forget what it learnt of path MTUs.
+func (h *host) forgetPaths() { h.ip("route flush cache", "-6 route flush cache") }
+
+// kernelRouter makes the router's kernel do what config says to ffwd.
+func (b *bed) kernelRouter() {
+	b.router.sysctl(map[string]string{"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1",
+		"ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0"})
+	near := "r0"
+	if b.vlan != 0 {
+		near = newTrunk(b.t, b.router, "r0", b.vlan, b.client.gwMAC).tap
+	}
+	for h, iface := range map[*host]string{b.client: near, b.server: "r1"} {
+		b.router.ip(
+			fmt.Sprintf("addr add %s/24 dev %s", h.gw4, iface),
+			fmt.Sprintf("addr add %s/64 dev %s nodad", h.gw6, iface),
+			fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.ipv4, iface, h.mac),
+			fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.ipv6, iface, h.mac))
+	}
+	b.kernelPolicy(b.stateful)
+}
+
+// kernelPolicy is ffwd's policy in nftables.
+func (b *bed) kernelPolicy(stateful bool) {
+	exec.Command("ip", "netns", "exec", b.router.name, "nft", "delete table inet e2e").Run() // there may be none
+	if stateful {
+		b.router.host("ip", "netns", "exec", b.router.name, "nft", `table inet e2e { chain forward { type filter hook forward priority 0; policy drop;
+			ct state established accept; iifname "r0" ct state new accept; }; }`)
+	}
+}
+
+// setPolicy changes the policy of the running router.
+func (b *bed) setPolicy(t *testing.T, stateful bool) {
+	t.Helper()
+	b.stateful = stateful
+	if b.ffwd == nil {
+		b.kernelPolicy(stateful)
+		return
+	}
+	b.config()
+	b.ffwd.client(t, "reload")
+}
+
+// stop ends the router and returns its report, which the kernel has none of.
+func (b *bed) stop(t *testing.T) *report {
+	t.Helper()
+	if b.ffwd == nil {
+		return nil
+	}
+	return b.ffwd.stop(t)
+}

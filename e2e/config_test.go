@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+)
+
+// config writes the configuration of ffwd in a bed and returns its path.
+func (b *bed) config() string {
+	b.t.Helper()
+	var text strings.Builder
+	fmt.Fprintf(&text, `
+[eal]
+huge_pages = %q
+[workers]
+cores = [%s]
+[ct]
+max_flows = 65536
+max_flows_ipv6 = 16384
+[metrics]
+address = ""
+[control]
+socket = "%s/ffwd.sock"
+`, b.hugePages, strings.Trim(strings.ReplaceAll(fmt.Sprint(b.cores), " ", ","), "[]"), b.dir)
+	near := "lan"
+	lanAddresses := addresses(b.client)
+	if b.vlan != 0 {
+		near, lanAddresses = fmt.Sprintf("lan.%d", b.vlan), ""
+		fmt.Fprintf(&text, "[[ports]]\nname = %q\nparent = \"lan\"\nvlan = %d\n%s", near, b.vlan, addresses(b.client))
+	}
+	port := func(i int, name string, h *host, mtu int, addresses string) {
+		fmt.Fprintf(&text, "[[ports]]\nname = %q\ndevice = %q\nmtu = %d\nmac = %q\n%s", name,
+			fmt.Sprintf(b.variant.device, i, fmt.Sprintf("r%d", i)), mtu, h.gwMAC, addresses)
+	}
+	port(0, "lan", b.client, b.clientMTU, lanAddresses)
+	port(1, "wan", b.server, b.serverMTU, addresses(b.server))
+	for port, h := range map[string]*host{near: b.client, "wan": b.server} {
+		for _, address := range []string{h.ipv4, h.ipv6} {
+			fmt.Fprintf(&text, "[[neighbours]]\nport = %q\naddress = %q\nmac = %q\n", port, address, h.mac)
+		}
+	}
+	if b.stateful {
+		fmt.Fprintf(&text, `
+[policy]
+default_in = "drop"
+[[rules]]
+action = "accept"
+state = ["established"]
+[[rules]]
+action = "accept"
+in_ports = [%q]
+state = ["new"]
+`, near)
+	}
+	return writeFile(b.t, b.dir, "ffwd.toml", []byte(text.String()))
+}
+
+// addresses are those of the port that faces a host.
+func addresses(h *host) string {
+	return fmt.Sprintf("addresses = [\"%s/24\", \"%s/64\"]\n", h.gw4, h.gw6)
+}

@@ -1,0 +1,68 @@
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// load starts TCP in both directions, waits until it flows, and returns what ends it.
+func (b *bed) load(t *testing.T) (stop func()) {
+	t.Helper()
+	b.server.iperfServer(t)
+	client := b.client.start(t, "iperf3", "-p", iperfPort, "-c", b.server.ipv4, "-t", "60", "--bidir")
+	const enough = 10000
+	before := b.ffwd.report(t).Transmitted
+	eventually(t, "no traffic", func() bool { return b.ffwd.report(t).Transmitted > before+enough })
+	return func() {
+		client.cmd.Process.Kill()
+		<-client.ended
+	}
+}
+
+// stopLimit is what a stop may take, traffic or not.
+const stopLimit = 2 * time.Second
+
+func TestTerminateUnderLoad(t *testing.T) {
+	needRoot(t)
+	for _, v := range []variant{afPacket, afXDP} {
+		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+			t.Run(fmt.Sprintf("%s %v", v.name, sig), func(t *testing.T) {
+				b := newBed(t, v, topology{})
+				b.load(t)
+				start := time.Now()
+				b.ffwd.cmd.Process.Signal(sig)
+				b.ffwd.end(t)
+				if took := time.Since(start); took > stopLimit {
+					t.Errorf("took %v, want at most %v", took, stopLimit)
+				} else {
+					t.Logf("took %v", took)
+				}
+			})
+		}
+	}
+}
+
+// A switch that was killed leaves nothing that keeps the next from working, and
+// the next leaves nothing of either.
+func TestKillAndRestart(t *testing.T) {
+	needRoot(t)
+	for _, v := range []variant{afPacket, afXDP} {
+		for _, hugePages := range []string{"off", "auto"} {
+			t.Run(v.name+" huge pages "+hugePages, func(t *testing.T) {
+				b := newBed(t, v, topology{hugePages: hugePages})
+				stopLoad := b.load(t)
+				killed := b.ffwd
+				killed.cmd.Process.Kill()
+				<-killed.ended
+				stopLoad()
+				b.ffwd = launch(t, b.router, filepath.Join(b.dir, "ffwd.toml")).ready(t)
+				b.client.ping(t, b.server.ipv4, "-c", "10", "-i", "0.01")
+				b.stop(t)
+				killed.checkNothingLeft(t)
+			})
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package e2e
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// iperf is what iperf3 --json says at the end.
+type iperf struct {
+	Error string `json:"error"`
+	End   struct {
+		Received struct {
+			Bytes         uint64  `json:"bytes"`
+			BitsPerSecond float64 `json:"bits_per_second"`
+			LostPackets   int     `json:"lost_packets"`
+			Packets       int     `json:"packets"`
+		} `json:"sum_received"`
+		Sum struct {
+			LostPackets int `json:"lost_packets"`
+			Packets     int `json:"packets"`
+		} `json:"sum"`
+	} `json:"end"`
+	Intervals []struct {
+		Sum struct {
+			Bytes uint64 `json:"bytes"`
+		} `json:"sum"`
+	} `json:"intervals"`
+}
+
+const iperfPort = "5201"
+
+// iperfServer starts an iperf3 server for as long as the test.
+func (h *host) iperfServer(t *testing.T) {
+	t.Helper()
+	h.start(t, "iperf3", "-s", "-p", iperfPort)
+	h.listening(t, iperfPort)
+}
+
+// iperf runs an iperf3 client to its end.
+func (h *host) iperf(t *testing.T, to string, flags ...string) *iperf {
+	t.Helper()
+	return parseIperf(t, h.run(t, append([]string{"iperf3", "--json", "--connect-timeout", "5000", "-p", iperfPort, "-c", to}, flags...)...))
+}
+
+func parseIperf(t *testing.T, text string) *iperf {
+	t.Helper()
+	var r iperf
+	if err := json.Unmarshal([]byte(text), &r); err != nil || r.Error != "" {
+		t.Fatalf("iperf3: %v %s\n%s", err, r.Error, text)
+	}
+	return &r
+}
+
+func checkIperf(t *testing.T, b *bed) {
+	b.server.iperfServer(t)
+	for _, c := range []struct {
+		name, address string
+		flags         []string
+	}{
+		{"up", b.server.ipv4, nil},
+		{"down", b.server.ipv4, []string{"-R"}},
+		{"up parallel", b.server.ipv4, []string{"-P", "8"}},
+		{"up ipv6", b.server.ipv6, nil},
+		{"down ipv6", b.server.ipv6, []string{"-R"}},
+	} {
+		r := b.client.iperf(t, c.address, append(c.flags, "-t", "1")...)
+		// On an idle machine it is hundreds of Mbit/s and more; on any it is not nothing.
+		if r.End.Received.Bytes < 1<<20 {
+			t.Errorf("%s: %d bytes arrived in a second", c.name, r.End.Received.Bytes)
+		}
+		t.Logf("%s: %.0f Mbit/s", c.name, r.End.Received.BitsPerSecond/1e6)
+	}
+}
+
+const downloadBytes = 20_000_000
+
+// checkDownload compares what curl gets from a web server with what is there.
+func checkDownload(t *testing.T, b *bed) {
+	content := make([]byte, downloadBytes)
+	rand.Read(content)
+	dir := t.TempDir()
+	writeFile(t, dir, "file", content)
+	want := sha256.Sum256(content)
+	for _, h := range []*host{b.client, b.server} {
+		h.start(t, "python3", "-m", "http.server", "--bind", "::", "--directory", dir, "8000")
+		h.listening(t, "8000")
+	}
+	b.ends(func(from, _ *host, address, _ string) {
+		ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
+		defer cancel()
+		if strings.Contains(address, ":") {
+			address = "[" + address + "]"
+		}
+		got, err := from.command(ctx, "curl", "--silent", "--show-error", "--noproxy", "*", fmt.Sprintf("http://%s:8000/file", address)).Output()
+		if exit, ok := err.(*exec.ExitError); ok {
+			t.Fatalf("curl: %v: %s", err, exit.Stderr)
+		}
+		if sum := sha256.Sum256(got); sum != want {
+			t.Errorf("from %s came %d bytes that are not what was sent", address, len(got))
+		}
+	})
+}
