@@ -28,6 +28,13 @@ func (s *Switch) report(from, to sample) Report {
 		}
 		s.addWorker(&r, i, &before, &to.workers[i], ports)
 	}
+	for i := range to.ports {
+		var before pmd.Stats
+		if i < len(from.ports) {
+			before = from.ports[i]
+		}
+		addOversized(&r, &ports[i], to.ports[i].RxOversized-before.RxOversized)
+	}
 	for reason := range packet.NumReasons {
 		if n := r.drops[reason]; n > 0 {
 			r.Drops[reason.String()] = n
@@ -80,6 +87,14 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 	}
 	addFlows(&r.Flows, &from.flows, &to.flows)
 	r.Workers = append(r.Workers, s.workerReport(s.workers[i], a, b))
+}
+
+// addOversized adds the frames of a port that no mbuf takes: pmd freed them, and no
+// worker saw them. Source: FF-12.
+func addOversized(r *Report, port *pipeline.PortCounters, n uint64) {
+	r.Received += n
+	r.drops[packet.RxOversized] += n
+	port.RxPackets += n
 }
 
 func (s *Switch) workerReport(w *worker, a, b *pipeline.Counters) WorkerReport {
