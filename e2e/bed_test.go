@@ -37,8 +37,17 @@ type topology struct {
 	vlan                 int   // tags the client's side
 	cores                []int // of the workers; nil: workerCore
 	hugePages            string
-	stateful             bool // only the client may open flows
+	policy               policy
 }
+
+// policy is what the router lets through.
+type policy int
+
+const (
+	open     policy = iota
+	stateful        // flows that the client opened
+	closed          // nothing
+)
 
 // variant is what forwards.
 type variant struct {
@@ -171,24 +180,26 @@ func (b *bed) kernelRouter() {
 			fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.ipv4, iface, h.mac),
 			fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.ipv6, iface, h.mac))
 	}
-	b.kernelPolicy(b.stateful)
-}
-
-// kernelPolicy is ffwd's policy in nftables.
-func (b *bed) kernelPolicy(stateful bool) {
-	exec.Command("ip", "netns", "exec", b.router.name, "nft", "delete table inet e2e").Run() // there may be none
-	if stateful {
-		b.router.host("ip", "netns", "exec", b.router.name, "nft", `table inet e2e { chain forward { type filter hook forward priority 0; policy drop;
-			ct state established accept; iifname "r0" ct state new accept; }; }`)
+	if b.policy != open {
+		b.kernelPolicy()
 	}
 }
 
+// kernelPolicy is ffwd's policy in nftables. Every policy mentions conntrack, so
+// that the kernel tracks flows throughout.
+func (b *bed) kernelPolicy() {
+	exec.Command("ip", "netns", "exec", b.router.name, "nft", "delete table inet e2e").Run() // there may be none
+	rules := map[policy]string{open: "accept;", stateful: `ct state established accept; iifname "r0" ct state new accept;`}[b.policy]
+	b.router.host("ip", "netns", "exec", b.router.name, "nft",
+		"table inet e2e { chain forward { type filter hook forward priority 0; policy drop; ct state invalid drop; "+rules+" }; }")
+}
+
 // setPolicy changes the policy of the running router.
-func (b *bed) setPolicy(t *testing.T, stateful bool) {
+func (b *bed) setPolicy(t *testing.T, p policy) {
 	t.Helper()
-	b.stateful = stateful
+	b.policy = p
 	if b.ffwd == nil {
-		b.kernelPolicy(stateful)
+		b.kernelPolicy()
 		return
 	}
 	b.config()

@@ -39,10 +39,11 @@ socket = "%s/ffwd.sock"
 			fmt.Fprintf(&text, "[[neighbours]]\nport = %q\naddress = %q\nmac = %q\n", port, address, h.mac)
 		}
 	}
-	if b.stateful {
+	if b.policy != open {
+		text.WriteString("[policy]\ndefault_in = \"drop\"\n")
+	}
+	if b.policy == stateful {
 		fmt.Fprintf(&text, `
-[policy]
-default_in = "drop"
 [[rules]]
 action = "accept"
 state = ["established"]

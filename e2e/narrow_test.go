@@ -166,15 +166,6 @@ func TestJumboFrames(t *testing.T) {
 			})
 		}},
 		{"download", checkDownload},
-		{"iperf", func(t *testing.T, b *bed) {
-			b.server.iperfServer(t)
-			for _, flags := range [][]string{{"-t", "1"}, {"-t", "1", "-R"}} {
-				r := b.client.iperf(t, b.server.ipv4, flags...)
-				if r.End.Received.Bytes < 1<<20 {
-					t.Errorf("%v: %d bytes arrived", flags, r.End.Received.Bytes)
-				}
-				t.Logf("%v: %.0f Mbit/s", flags, r.End.Received.BitsPerSecond/1e6)
-			}
-		}},
+		{"iperf", checkIperfShort},
 	})
 }
