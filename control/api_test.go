@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -129,5 +131,29 @@ func TestSocketFile(t *testing.T) {
 	}
 	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "is no socket") {
 		t.Errorf("a file: %v", err)
+	}
+}
+
+// A listener that is too busy to answer still has its socket.
+func TestBusySocketIsNotStale(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ffwd.sock")
+	listener, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(listener)
+	if err := errors.Join(syscall.Bind(listener, &syscall.SockaddrUnix{Name: path}), syscall.Listen(listener, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for err := error(nil); err == nil; { // fill its backlog
+		client, _ := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+		defer syscall.Close(client)
+		err = syscall.Connect(client, &syscall.SockaddrUnix{Name: path})
+	}
+	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second listener: %v", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the socket is gone: %v", err)
 	}
 }

@@ -139,9 +139,12 @@ func removeStale(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("%s is there and is no socket: remove it or choose another path", path)
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case err == nil:
 		c.Close()
-		return fmt.Errorf("%s is in use by another process: stop it or choose another path", path)
+	case errors.Is(err, syscall.ECONNREFUSED): // the one answer that says nobody listens
+		return os.Remove(path)
 	}
-	return os.Remove(path)
+	return fmt.Errorf("%s is in use by another process: stop it or choose another path", path)
 }
