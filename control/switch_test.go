@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"ffwd/conf"
+	"ffwd/fib"
 	"ffwd/pmd"
 )
 
@@ -127,6 +128,11 @@ func TestReloadRollsBack(t *testing.T) {
 			c.Neighbours = nil
 			c.Routes = []conf.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Type: conf.RouteProhibit, VRF: 9}}
 		}, "VRF 9"},
+		{"routes after neighbours", func(c *conf.Config) {
+			c.Neighbours = append(slices.Clone(c.Neighbours), conf.Neighbour{Port: "lan", Address: netip.MustParseAddr("10.1.1.9"), MAC: conf.MAC{2}})
+			c.Neighbours[0].MAC = conf.MAC{2, 9}
+			c.Routes = []conf.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Type: conf.RouteProhibit, VRF: 9}}
+		}, "VRF 9"},
 	} {
 		next := *before
 		tc.change(&next)
@@ -137,6 +143,9 @@ func TestReloadRollsBack(t *testing.T) {
 		if s.Config() != before || s.snapshot.Load() != snapshot || len(s.tables[0].Neighbours()) != 1 || !slices.Equal(prefixes(s, 0), []string{"0.0.0.0/0"}) {
 			t.Errorf("%s: something changed", tc.name)
 		}
+	}
+	if n := s.tables[0].Neighbours(); len(n) != 1 || n[0].MAC != fib.MAC(before.Neighbours[0].MAC) {
+		t.Errorf("neighbours: %v", n)
 	}
 	next := *before
 	next.Workers.Burst = 32
