@@ -153,14 +153,13 @@ func (s *Switch) getFlows(r *http.Request) (any, error) {
 			if err := r.Context().Err(); err != nil {
 				return nil, err
 			}
-			// A step of so many entries never has more flows than there is room for.
-			budget := min(flowStep, limit-len(list.Flows))
+			room := limit - len(list.Flows)
 			step = step[:0]
 			w.Do(func() {
 				now := s.clock.Now()
-				from = w.Table().Walk(from, budget, func(i uint32) bool {
+				from = w.Table().Walk(from, flowStep, func(i uint32) bool {
 					step = append(step, w.Table().Info(i, now))
-					return true
+					return len(step) < room
 				})
 			})
 			for i := range step {

@@ -54,17 +54,16 @@ func (t *Table) ends(i uint32) (low, high netip.Addr) {
 }
 
 // Walk calls visit for each flow among the next budget entries from index from
-// on, until it returns false. It returns where to go on, 0 at the end.
+// on, until it returns false. It returns where to go on, behind the flow that
+// ended it, or 0 at the end.
 //
 // A dump is a series of walks between bursts, so that no worker stops for it.
 // Flows may come and go in between; one that stays is visited once. Owner worker
 // only. Source: CT-9.
 func (t *Table) Walk(from uint32, budget int, visit func(i uint32) bool) uint32 {
 	i := max(1, from)
-	for ; budget > 0 && int(i) < len(t.flows); budget-- {
-		if t.flows[i].flags&inUse != 0 && !visit(i) {
-			return 0
-		}
+	for more := true; more && budget > 0 && int(i) < len(t.flows); budget-- {
+		more = t.flows[i].flags&inUse == 0 || visit(i)
 		i++
 	}
 	if int(i) >= len(t.flows) {

@@ -358,3 +358,25 @@ func TestVerdictCache(t *testing.T) {
 		t.Error("forget forgot nothing")
 	}
 }
+
+// CT-9: a walk that its visitor ends goes on behind that flow.
+func TestWalkGoesOnWhereItWasEnded(t *testing.T) {
+	table := newTable(t, MinFlows, MinFlows)
+	for i := range 10 {
+		send(table, 0, DefaultTimeouts(), udp4(i))
+	}
+	seen := map[uint32]bool{}
+	steps := 0
+	for at := uint32(1); at != 0; steps++ {
+		at = table.Walk(at, 1000, func(i uint32) bool {
+			if seen[i] {
+				t.Errorf("flow %d is visited twice", i)
+			}
+			seen[i] = true
+			return false
+		})
+	}
+	if len(seen) != 10 || steps != 11 {
+		t.Errorf("%d of 10 flows in %d steps, want 11", len(seen), steps)
+	}
+}
