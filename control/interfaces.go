@@ -32,7 +32,7 @@ func (s *Switch) openPorts(c *conf.Config) error {
 		}
 		pc := pmd.PortConfig{
 			Name: p.Name, Device: p.Device, MTUBytes: deviceMTU(c, p),
-			RxQueues: queues(p.RxQueues, workers), TxQueues: workers,
+			RxQueues: queues(p.RxQueues, workers), TxQueues: workers, DeviceTxQueues: p.TxQueues,
 			RxDesc: p.RxDescriptors, TxDesc: p.TxDescriptors,
 			Promiscuous: p.Promiscuous || hasOtherMACs(c, p),
 		}

@@ -107,6 +107,9 @@ func (p *Port) configure() error {
 	}
 	nRx := min(p.config.RxQueues, p.info.MaxRxQueues)
 	nTx := min(p.config.TxQueues, p.info.MaxTxQueues)
+	if most := p.config.DeviceTxQueues; most > 0 {
+		nTx = min(nTx, most)
+	}
 	if p.device.driver.equalQueues {
 		nRx = min(nRx, nTx)
 		nTx = nRx

@@ -28,6 +28,7 @@ type PortConfig struct {
 	// RxQueues and TxQueues are how many are wanted, usually one per worker. The port
 	// may have fewer receive queues; of TxQueues it always has as many.
 	RxQueues, TxQueues int
+	DeviceTxQueues     int // most queues of the device behind TxQueues; 0: as many as it has
 	RxDesc, TxDesc     int // descriptors per queue; 0: DefaultDescriptors
 
 	Promiscuous bool
@@ -51,6 +52,8 @@ func (c PortConfig) withDefaults() (PortConfig, error) {
 		return c, fmt.Errorf("rx queues: %d: at least 1 is needed", c.RxQueues)
 	case c.TxQueues < 1 || c.TxQueues > maxUint16:
 		return c, fmt.Errorf("tx queues: %d: at least 1 is needed", c.TxQueues)
+	case c.DeviceTxQueues < 0:
+		return c, fmt.Errorf("tx queues of the device: %d is negative", c.DeviceTxQueues)
 	case c.RxDesc < 0 || c.RxDesc > maxUint16 || c.TxDesc < 0 || c.TxDesc > maxUint16:
 		return c, fmt.Errorf("descriptors: %d and %d are not within 1 and %d", c.RxDesc, c.TxDesc, maxUint16)
 	case c.MTUBytes < minMTUBytes || c.MTUBytes > MaxMTUBytes:

@@ -225,3 +225,17 @@ func TestTxReturnsWhatWasNotSent(t *testing.T) {
 	}
 	testRuntime.Pool(0).Free(unsafe.Add(array, sent*8), more-sent)
 }
+
+// The user may give a device fewer queues than it has; the workers share them.
+func TestDeviceTxQueuesAreBounded(t *testing.T) {
+	for bound, shared := range map[int]bool{0: false, 1: true, 2: false, 3: false} {
+		checkPools(t)
+		p := openPort(t, PortConfig{Name: "null", Device: "net_null0", RxQueues: 2, TxQueues: 2, DeviceTxQueues: bound})
+		if queues := p.TxQueues(); len(queues) != 2 || queues[0].Shared() != shared || queues[1].Shared() != shared {
+			t.Errorf("bound %d: %d tx queues, shared: want %t", bound, len(queues), shared)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
