@@ -19,6 +19,9 @@ func startRuntime(c *conf.Config, a *affinity) (*pmd.Runtime, error) {
 		MemoryMB:     c.EAL.MemoryMB,
 		ExtraEALArgs: c.EAL.Args,
 	}
+	if o.CacheSize == 0 {
+		o.CacheSize = pmd.NoCache
+	}
 	if o.Mbufs == 0 {
 		o.Mbufs = mbufsFor(c)
 	}

@@ -98,3 +98,14 @@ func TestSharedTxQueueUnderLoad(t *testing.T) {
 		t.Errorf("%+v, %v; want %d sent", stats, err, workers*bursts*burst)
 	}
 }
+
+func TestCacheSizeDefaults(t *testing.T) {
+	for _, tc := range []struct{ mbufs, size, want int }{
+		{0, 0, DefaultPoolCache}, {300, 0, 200}, {0, NoCache, 0}, {0, 32, 32},
+	} {
+		o, err := Options{Mbufs: tc.mbufs, CacheSize: tc.size}.withDefaults()
+		if err != nil || o.CacheSize != tc.want {
+			t.Errorf("cache of %d for %d mbufs: %d, %v; want %d", tc.size, tc.mbufs, o.CacheSize, err, tc.want)
+		}
+	}
+}

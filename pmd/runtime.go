@@ -18,6 +18,9 @@ const (
 	DefaultMTUBytes  = 1500
 )
 
+// NoCache is the Options.CacheSize of pools without caches.
+const NoCache = -1
+
 // MaxMTUBytes is the largest MTU whose frames fit one mbuf, of 64 KiB with headroom.
 const MaxMTUBytes = math.MaxUint16/rxBufferStep*rxBufferStep - tpacketSlackBytes - frameExtraBytes
 
@@ -50,7 +53,7 @@ type Options struct {
 	Sockets []int
 
 	Mbufs        int // mbufs per pool; 0: DefaultMbufs
-	CacheSize    int // mbufs cached per worker and pool; 0: DefaultPoolCache
+	CacheSize    int // mbufs cached per worker and pool; 0: DefaultPoolCache, NoCache: none
 	MaxMTUBytes  int // largest MTU of any port; 0: DefaultMTUBytes
 	DataRoom     int // bytes of buffer per mbuf with headroom; 0: from MaxMTUBytes
 	MemoryMB     int // MiB of packet memory; 0: what the pools need
@@ -62,8 +65,11 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Mbufs == 0 {
 		o.Mbufs = DefaultMbufs
 	}
-	if o.CacheSize == 0 {
+	switch o.CacheSize {
+	case 0:
 		o.CacheSize = min(DefaultPoolCache, o.Mbufs*2/3)
+	case NoCache:
+		o.CacheSize = 0
 	}
 	if o.MaxMTUBytes == 0 {
 		o.MaxMTUBytes = DefaultMTUBytes
