@@ -11,11 +11,12 @@ static inline void *ffwd_zalloc(size_t size) {
 		return NULL;
 	return memset(p, 0, size);
 }
-static inline struct ffwd_rxq *ffwd_rxq_new(uint16_t port, uint16_t queue) {
+static inline struct ffwd_rxq *ffwd_rxq_new(uint16_t port, uint16_t queue, struct rte_mempool *pool) {
 	struct ffwd_rxq *q = ffwd_zalloc(sizeof *q);
 	if (q != NULL) {
 		q->port = port;
 		q->queue = queue;
+		q->pool = pool;
 	}
 	return q;
 }
@@ -51,22 +52,25 @@ import (
 // RxQueue is one receive queue of a port, in C memory.
 type RxQueue struct{ c *C.struct_ffwd_rxq }
 
-// NewRxQueue returns the handle of a queue that the port was configured with.
-func NewRxQueue(port PortID, queue int) RxQueue {
-	return RxQueue{C.ffwd_rxq_new(C.uint16_t(port), C.uint16_t(queue))}
+// NewRxQueue returns the handle of a queue that the port was configured with. pool is
+// that of the queue.
+func NewRxQueue(port PortID, queue int, pool *Mempool) RxQueue {
+	return RxQueue{C.ffwd_rxq_new(C.uint16_t(port), C.uint16_t(queue), pool.c)}
 }
 
 // Burst receives up to n (at most 65535) mbufs into dst, an array of *mbuf outside
-// Go's heap, and returns how many. Every mbuf has one segment. Owner worker only.
+// Go's heap, and returns how many. Every mbuf has one segment, in a buffer of its own
+// that nobody else holds. Owner worker only.
 func (q RxQueue) Burst(dst unsafe.Pointer, n int) int {
 	return int(C.ffwd_rx_burst(q.c, dst, C.uint16_t(n)))
 }
 
-// Linearized returns how many chained frames were gathered into one segment. Any thread.
+// Linearized returns how many frames were chained, or in a buffer that is not the
+// mbuf's own, and were gathered or copied. Any thread.
 func (q RxQueue) Linearized() uint64 { return atomic.LoadUint64((*uint64)(&q.c.linearized)) }
 
-// Oversized returns how many chained frames were freed because they do not fit one
-// segment. Any thread.
+// Oversized returns how many of those were freed because they do not fit one segment,
+// or because there was no mbuf for the copy. Any thread.
 func (q RxQueue) Oversized() uint64 { return atomic.LoadUint64((*uint64)(&q.c.oversized)) }
 
 // Free gives the handle's memory back.

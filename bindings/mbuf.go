@@ -6,6 +6,7 @@ package bindings
 
 static inline int ffwd_linearize(void *m) { return rte_pktmbuf_linearize(m); }
 static inline int ffwd_chain(void *head, void *tail) { return rte_pktmbuf_chain(head, tail); }
+static inline void ffwd_attach(void *to, void *owner) { rte_pktmbuf_attach(to, owner); }
 
 struct ffwd_mbuf_layout {
 	size_t size, buf_addr, buf_iova, data_off, refcnt, nb_segs, port, ol_flags,
@@ -52,6 +53,10 @@ func Linearize(mbuf unsafe.Pointer) bool { return C.ffwd_linearize(mbuf) == 0 }
 // two are one mbuf then, owned as head. It returns false when there are too many
 // segments. For tests.
 func Chain(head, tail unsafe.Pointer) bool { return C.ffwd_chain(head, tail) == 0 }
+
+// Attach makes to, an mbuf without data, show the frame of owner, in owner's buffer. Both
+// are the caller's; the buffer goes back with the last of them. For tests.
+func Attach(to, owner unsafe.Pointer) { C.ffwd_attach(to, owner) }
 
 // MbufLayout is where the installed headers put the fields that packet.Mbuf
 // mirrors, and the flags it copies. It exists so that a test can compare the two.

@@ -13,8 +13,9 @@
 struct ffwd_rxq {
 	uint16_t port;
 	uint16_t queue;
-	uint64_t linearized; /* chained frames gathered into one segment */
-	uint64_t oversized;  /* chained frames freed: they do not fit one segment */
+	struct rte_mempool *pool; /* where copies are made */
+	uint64_t linearized; /* frames gathered into one segment of their own */
+	uint64_t oversized;  /* frames freed: they do not fit one segment */
 } __rte_cache_aligned;
 
 /* A transmit queue as one worker holds it; several may share one device queue. */
@@ -31,7 +32,18 @@ ffwd_count(uint64_t *counter)
 	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 
-/* Gather chained frames, free those that do not fit, close the gaps. */
+/*
+ * Whether the worker may do with an mbuf what it likes: one segment, in a buffer of
+ * its own that nobody else holds. It writes in front of the frame and clears
+ * ol_flags, and with them the bits that say whose an attached buffer is.
+ */
+static inline int
+ffwd_is_plain(const struct rte_mbuf *m)
+{
+	return m->nb_segs == 1 && RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1;
+}
+
+/* Make frames plain, free those that do not fit one segment, close the gaps. */
 static __rte_noinline uint16_t
 ffwd_rx_flatten(struct ffwd_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 {
@@ -39,8 +51,13 @@ ffwd_rx_flatten(struct ffwd_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
-		if (m->nb_segs > 1) {
-			if (rte_pktmbuf_linearize(m) != 0) {
+		if (!ffwd_is_plain(m)) {
+			if (!RTE_MBUF_DIRECT(m) || rte_mbuf_refcnt_read(m) != 1) {
+				struct rte_mbuf *copy = rte_pktmbuf_copy(m, q->pool, 0, UINT32_MAX);
+				rte_pktmbuf_free(m);
+				m = copy;
+			}
+			if (m == NULL || rte_pktmbuf_linearize(m) != 0) {
 				ffwd_count(&q->oversized);
 				rte_pktmbuf_free(m);
 				continue;
@@ -57,12 +74,15 @@ ffwd_rx_burst(struct ffwd_rxq *q, void *array, uint16_t n)
 {
 	struct rte_mbuf **pkts = array;
 	uint16_t got = rte_eth_rx_burst(q->port, q->queue, pkts, n);
-	uint16_t chained = 0;
+	uint64_t odd = 0;
 
-	/* The driver has just written these cache lines. */
-	for (uint16_t i = 0; i < got; i++)
-		chained |= pkts[i]->nb_segs ^ 1;
-	if (unlikely(chained != 0))
+	/* The driver has just written these cache lines. As ffwd_is_plain, without branches. */
+	for (uint16_t i = 0; i < got; i++) {
+		const struct rte_mbuf *m = pkts[i];
+		odd |= (uint64_t)(m->nb_segs ^ 1) | (uint64_t)(m->refcnt ^ 1) |
+		       (m->ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL));
+	}
+	if (unlikely(odd != 0))
 		got = ffwd_rx_flatten(q, pkts, got);
 	return got;
 }

@@ -123,7 +123,7 @@ func (p *Port) configure() error {
 	if err := p.setupQueues(nRx, nTx, pool); err != nil {
 		return err
 	}
-	p.makeQueues(nRx, nTx, p.config.TxQueues)
+	p.makeQueues(nRx, nTx, p.config.TxQueues, pool)
 	for _, step := range []func() error{p.setMTU, p.setAddress, p.watchLink} {
 		if err := step(); err != nil {
 			return err

@@ -15,8 +15,9 @@ type RxQueue struct {
 
 // Rx receives up to max frames into dst, an array of *packet.Mbuf outside Go's heap
 // with room for max (at most 65535), and returns how many. The mbufs are the
-// caller's, each in one segment: a chained frame is gathered, or freed and counted as
-// rx_oversized if it does not fit.
+// caller's, each in one segment of its own: a frame that is chained, or in somebody
+// else's buffer, is gathered there, or freed and counted as rx_oversized if it does not
+// fit.
 //
 // Owner worker only, on a started port. It never blocks.
 func (q *RxQueue) Rx(dst unsafe.Pointer, max int) int { return q.q.Burst(dst, max) }
@@ -56,9 +57,9 @@ func (q *TxQueue) Port() *Port { return q.port }
 // makeQueues makes the handles of a configured port: one RxQueue for each of nRx
 // device queues, and wanted TxQueues over nTx device queues, with a lock on each
 // device queue that serves more than one.
-func (p *Port) makeQueues(nRx, nTx, wanted int) {
+func (p *Port) makeQueues(nRx, nTx, wanted int, pool *Pool) {
 	for i := range nRx {
-		p.rx = append(p.rx, &RxQueue{q: bindings.NewRxQueue(p.id, i), port: p, index: i})
+		p.rx = append(p.rx, &RxQueue{q: bindings.NewRxQueue(p.id, i, pool.mempool), port: p, index: i})
 	}
 	p.nTx = nTx
 	locks := make([]bindings.TxLock, nTx)

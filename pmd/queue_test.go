@@ -127,6 +127,38 @@ func TestChainedFrameIsGathered(t *testing.T) {
 	}
 }
 
+// A frame in a buffer that is not the mbuf's own, as vhost and mlx5 can give, is copied:
+// the worker may write in front of it and forget its flags.
+func TestAttachedFrameIsCopied(t *testing.T) {
+	checkPools(t)
+	p := openPort(t, PortConfig{Name: "ring", Device: "net_ring0"})
+	array, mbufs := mbufArray(t, 2)
+	if !testRuntime.Pool(0).Alloc(array, 2) {
+		t.Fatal("pool is empty")
+	}
+	owner, attached := mbufs[0], mbufs[1]
+	owner.DataLen, owner.PktLen = 100, 100
+	copy(frameOf(owner), "a frame")
+	want := slices.Clone(frameOf(owner))
+	bindings.Attach(unsafe.Pointer(attached), unsafe.Pointer(owner))
+	if n := p.TxQueues()[0].Tx(array, 2); n != 2 {
+		t.Fatalf("sent %d of 2", n)
+	}
+	if n := p.RxQueues()[0].Rx(array, 2); n != 2 {
+		t.Fatalf("received %d of 2", n)
+	}
+	if mbufs[0].BufAddr == mbufs[1].BufAddr {
+		t.Error("two mbufs in one buffer")
+	}
+	for i, m := range mbufs {
+		if m.RefCnt != 1 || !bytes.Equal(frameOf(m), want) {
+			t.Errorf("mbuf %d: %d references, %d bytes", i, m.RefCnt, m.DataLen)
+		}
+		m.OlFlags = 0 // as the pipeline does
+	}
+	testRuntime.Pool(0).Free(array, 2)
+}
+
 func TestPoolAllocIsAllOrNothing(t *testing.T) {
 	checkPools(t)
 	pool := testRuntime.Pool(0)
