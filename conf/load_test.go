@@ -97,7 +97,7 @@ port = "lan"
 address = "10.1.1.2"
 mac = "02:00:00:00:01:02"
 [ct]
-enabled = false
+enabled = true
 max_flows = 2048
 max_flows_ipv6 = 4096
 timeouts.icmp = "1s500ms"

@@ -19,10 +19,19 @@ func (v *validator) rules() {
 		}
 		v.ruleFamily(at, r)
 		v.ruleL4(at, r)
-		twice(v, at+".state", r.State)
+		v.ruleState(at+".state", r)
 		if strings.ContainsAny(r.Comment, "\n\r") {
 			v.faults.add(at+".comment", "is longer than a line")
 		}
+	}
+}
+
+// ruleState refuses states where nobody tracks connections: every packet would be
+// invalid.
+func (v *validator) ruleState(at string, r *Rule) {
+	twice(v, at, r.State)
+	if len(r.State) > 0 && !v.c.CT.Enabled {
+		v.faults.add(at, "is not known without connection tracking: ct.enabled is false")
 	}
 }
 

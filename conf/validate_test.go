@@ -213,6 +213,8 @@ mac = "02:00:00:00:00:01"
 			"22: neighbours[3].port: \"nowhere\" is no port's name\n" +
 			"25: neighbours[4].port: is missing\n" +
 			"25: neighbours[4].address: is missing", "SP-5"},
+	{"state without tracking", fill("[ct]\nenabled = false\n[[rules]]\naction = \"accept\"\nstate = [\"established\"]\n"),
+		"14: rules[0].state: is not known without connection tracking: ct.enabled is false", "CT-2"},
 	{"neighbours on link by a route", fill(`[[routes]]
 prefix = "192.0.2.0/24"
 port = "lan"
