@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -33,12 +32,7 @@ func benchCommand() *cobra.Command {
 			ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer cancel()
 			if isTerminal(os.Stderr) {
-				o.Progress = func(done, total int, next string) {
-					fmt.Fprintf(os.Stderr, "\r\x1b[K%d/%d %s", done, total, next)
-					if done == total {
-						fmt.Fprintln(os.Stderr)
-					}
-				}
+				o.Progress = bench.ProgressLine(os.Stderr)
 			}
 			results, err := bench.Run(ctx, o)
 			if asJSON {
