@@ -42,8 +42,15 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// moduleVersion is the module's version, or the commit of a build from a checkout.
+// version is what the Makefile tells the linker.
+var version string
+
+// moduleVersion is the Makefile's version, the commit of a build from a checkout, or
+// the module's version.
 func moduleVersion() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -99,3 +99,15 @@ func TestVersion(t *testing.T) {
 		t.Errorf("exit code %d: %s", r.code, r.stdout)
 	}
 }
+
+// The Makefile tells the linker; without it, whatever the build recorded.
+func TestModuleVersion(t *testing.T) {
+	defer func(before string) { version = before }(version)
+	version = "v1.2-3-gabcdef"
+	if got := moduleVersion(); got != version {
+		t.Errorf("%q, want %q", got, version)
+	}
+	if version = ""; moduleVersion() == "" {
+		t.Error("no version")
+	}
+}
