@@ -110,7 +110,7 @@ func (b *Burst) Live() []Packet { return b.Pkts[:b.N] }
 // nothing known of them yet, and returns the bytes of all of them.
 //
 // Field by field: a composite literal is built aside and copied, and the copy
-// waits for its own stores (8 ns per packet, BenchmarkParse).
+// waits for its own stores (8 ns per packet, pipeline.BenchmarkParse).
 func (b *Burst) Load(mbufs []*Mbuf, ingress uint16) (bytes uint64) {
 	b.N = len(mbufs)
 	pkts := b.Live()

@@ -119,6 +119,7 @@ func BenchmarkPipeline(b *testing.B) {
 			for range bc.flows/bc.burst + 1 {
 				w.worker.poll(true) // every flow is known
 			}
+			w.worker.counter.Stages = [numStages]StageCost{} // what follows, without the new flows
 			b.ReportAllocs()
 			for b.Loop() {
 				w.worker.poll(true)
@@ -137,6 +138,41 @@ func reportStages(b *testing.B, c *Counters) {
 	for i, s := range c.Stages {
 		if s.Packets > 0 {
 			b.ReportMetric(float64(s.Cycles)/float64(s.Packets), StageNames[i]+"-cyc")
+		}
+	}
+}
+
+// BenchmarkParse measures the Parse stage alone, on the same frames again and
+// again: plain ones, and those that take the long way because of a tag or of
+// another family.
+func BenchmarkParse(b *testing.B) {
+	tagged := append(edit(udp4(18), 12, 0x81, 0)[:14:14], 0, 7, 8, 0)
+	tagged = append(tagged, udp4(18)[14:]...)
+	for _, bc := range []struct {
+		name  string
+		frame []byte
+	}{{"plain", udp4(18)}, {"tagged", tagged}, {"ipv6", udp6(18)}} {
+		for _, burst := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/burst=%d", bc.name, burst), func(b *testing.B) {
+				w := newWorld(b)
+				for range burst {
+					w.rx[0].frames = append(w.rx[0].frames, bc.frame)
+				}
+				worker := w.worker
+				w.rx[0].Rx(unsafe.Pointer(&worker.received[0]), burst)
+				stage := worker.stages[stageParse]
+				for b.Loop() {
+					worker.burst.N = burst
+					stage.Process(&worker.burst)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*burst), "ns/pkt")
+				for i := range worker.burst.Live() {
+					if worker.burst.Pkts[i].Verdict != packet.Continue {
+						b.Fatal("not parsed")
+					}
+				}
+				w.pool.Free(unsafe.Pointer(&worker.received[0]), burst)
+			})
 		}
 	}
 }
