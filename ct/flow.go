@@ -1,5 +1,7 @@
 package ct
 
+import "ffwd/packet"
+
 // Flow is the hot part of a flow's entry: exactly one cache line, all that a
 // packet of an established flow reads and writes. 64 bytes.
 type Flow struct {
@@ -17,9 +19,11 @@ type Flow struct {
 
 // Flags of a flow.
 const (
-	inUse       = 1 << iota
-	origSwapped // the original direction's packets have KeySwapped set
-	seenReply
+	inUse   = 1
+	settled = 2 // IPv4, and nothing that a packet says changes its state, but that there was a reply
+
+	origSwapped = packet.KeySwapped // the original direction's packets have KeySwapped set
+	seenReply   = packet.ReplyDir   // a packet had it
 )
 
 // Directions index counters and cached verdicts.

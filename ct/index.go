@@ -44,6 +44,22 @@ func zeroBytes(x uint64) uint32 {
 	return uint32((^nonzero >> 7 & ones) * pack8 >> 56)
 }
 
+// first returns a slot whose tag is t. It costs less than match: (x-1) &^ x has
+// the top bit of a byte set if the byte is zero, and above the lowest zero byte
+// perhaps of others; so the lowest such bit is right, and no more is wanted. The
+// bits of slots 8 to 11 go between those of slots 0 to 7.
+func (b *bucket) first(t uint8) (slot uint, ok bool) {
+	const tops, below = 0x8080808080808080, 4
+	spread := uint64(t) * ones
+	low, high := b.tagsLow^spread, b.tagsHigh^uint32(spread)
+	found := (low-ones)&^low&tops | uint64((high-ones>>32)&^high&(tops>>32))>>below
+	if found == 0 {
+		return 0, false
+	}
+	bit := uint(bits.TrailingZeros64(found))
+	return bit>>3 + ^bit&below<<1, true
+}
+
 func (b *bucket) setTag(slot int, t uint8) {
 	if slot < 8 {
 		b.tagsLow = b.tagsLow&^(0xff<<(8*slot)) | uint64(t)<<(8*slot)

@@ -45,7 +45,8 @@ type Table struct {
 	wheel     wheel
 
 	homes      [packet.MaxBurst]uint32 // scratch of Lookup: home buckets,
-	candidates [packet.MaxBurst]uint32 // then candidate flows
+	candidates [packet.MaxBurst]uint32 // then candidate flows,
+	others     [packet.MaxBurst]uint8  // then packets that are not of the common case
 
 	region *mem.Region
 }

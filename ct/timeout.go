@@ -4,7 +4,7 @@ import "time"
 
 // Timeouts holds, for every state, how many ticks a flow in it lives after its
 // latest packet. Immutable once workers can see it.
-type Timeouts [NumStates]uint32
+type Timeouts [stateMask + 1]uint32
 
 // DefaultTimeouts are the defaults of Linux's trackers.
 func DefaultTimeouts() *Timeouts {

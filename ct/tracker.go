@@ -2,7 +2,7 @@ package ct
 
 import "ffwd/packet"
 
-const stateMask = 15 // NumStates fits: lets the compiler drop a bounds check
+const stateMask = 15 // NumStates fits: Timeouts has as many, which drops a bounds check
 
 // admits reports whether a packet without a flow may start one. An answer with
 // no question may not; a TCP segment in mid-stream may, so that connections
@@ -45,12 +45,6 @@ func initialState(p *packet.Packet) State {
 // tcpFlags returns the flag bits of a TCP packet. The parse stage saw to it that
 // the whole fixed header is there.
 func tcpFlags(p *packet.Packet) uint8 { return p.Transport()[13] }
-
-// settled reports whether a packet in this direction leaves the flow's state as
-// it is, whatever the packet says.
-func (f *Flow) settled(dir uint8) bool {
-	return f.state == UDPReplied || f.state == UDPUnreplied && dir == Original
-}
 
 // advance takes the flow's tracker one packet further.
 func (f *Flow) advance(p *packet.Packet, dir int) {
