@@ -132,13 +132,11 @@ func BenchmarkLookup4(b *testing.B) {
 				})
 			}
 			b.Run(fmt.Sprintf("routes=%d/dsts=%d/%s/withAdjacency", size.routes, size.dsts, kind), func(b *testing.B) {
-				var ids [benchBurst]NextHopID
 				var at [benchBurst]AdjacencyIndex
 				var sum uint32
 				n := 0
 				for b.Loop() {
-					tab.LookupBatch4(dst[n:n+benchBurst], ids[:])
-					tab.Adjacencies(ids[:], at[:])
+					tab.ResolveBatch4(dst[n:n+benchBurst], at[:])
 					for _, i := range at {
 						sum += tab.Adjacency(i).MTUBytes
 					}

@@ -233,6 +233,9 @@ func TestLookupsDoNotAllocate(t *testing.T) {
 		tab.LookupBatch6(dst6[:], ids[:])
 		tab.LookupBatch4(dst4[:], ids[:])
 		tab.Adjacencies(ids[:], at[:])
+		tab.ResolveBatch4(dst4[:], at[:])
+		tab.ResolveBatch6(dst6[:], at[:])
+		tab.ResolveBatch4(dst4[:], at[:])
 		sink += tab.Member(tab.Adjacency(at[1]), 77).MTUBytes
 		sink += uint32(tab.Select(tab.Resolve(tab.Lookup4(1)), 5)) + uint32(tab.Lookup6(&six))
 	})

@@ -14,7 +14,7 @@
 // new MAC, a lost link or a lost ECMP member is a few atomic stores however many
 // routes use it, and no route is painted again.
 //
-// Owner threads. Lookup*, Adjacencies, Adjacency, Select and Member are called
+// Owner threads. Lookup*, Resolve*, Adjacencies, Adjacency, Lines, Select and Member are called
 // by any worker that is online in the epoch the Retirer stands for; what they
 // return may be used until the worker's next quiescent state. SetCarrier may be
 // called by any thread. Everything else is the control side's, serialised by a
@@ -23,8 +23,7 @@
 // used anew only after the Retirer ran the callback.
 //
 // Packet's path. The Route stage collects the destinations of a burst, calls
-// LookupBatch4 or LookupBatch6, then Adjacencies, and reads one line per packet
-// through Adjacency. Member follows for Kind Group. No allocation, no lock.
+// ResolveBatch4 or ResolveBatch6, and reads one of Lines per packet. Member follows for Kind Group. No allocation, no lock.
 //
 // How to extend. A new kind of destination is a Kind and, if all its routes may
 // share one next hop, a fixed NextHopID beside Blackhole. What a rewriter needs

@@ -52,9 +52,14 @@ func (t *Table) LookupBatch4(dst []uint32, out []NextHopID) {
 }
 
 func (t *Table) batch4(dst []uint32, out []NextHopID) {
-	if len(dst) == 0 {
-		return
+	if len(dst) > 0 {
+		t.walk4(dst, out)
+		t.v4.finish(out)
 	}
+}
+
+// walk4 finds the final entries of at most chunk addresses.
+func (t *Table) walk4(dst []uint32, out []NextHopID) {
 	out = out[:len(dst)]
 	for i, a := range dst {
 		out[i] = NextHopID(a >> groupBits)
@@ -71,7 +76,6 @@ func (t *Table) batch4(dst []uint32, out []NextHopID) {
 		}
 		t.v4.step(&walk, n, out)
 	}
-	t.v4.finish(out)
 }
 
 // LookupBatch6 is LookupBatch4 for IPv6 addresses in wire order, given by their
@@ -86,9 +90,14 @@ func (t *Table) LookupBatch6(dst []*[16]byte, out []NextHopID) {
 }
 
 func (t *Table) batch6(dst []*[16]byte, out []NextHopID) {
-	if len(dst) == 0 {
-		return
+	if len(dst) > 0 {
+		t.walk6(dst, out)
+		t.v6.finish(out)
 	}
+}
+
+// walk6 is walk4 for IPv6 addresses.
+func (t *Table) walk6(dst []*[16]byte, out []NextHopID) {
 	out = out[:len(dst)]
 	for i, a := range dst {
 		out[i] = NextHopID(binary.BigEndian.Uint32(a[:]) >> (32 - rootBits))
@@ -108,7 +117,6 @@ func (t *Table) batch6(dst []*[16]byte, out []NextHopID) {
 			n = t.v6.step(&walk, n, out)
 		}
 	}
-	t.v6.finish(out)
 }
 
 // walk is the part of a burst that has not reached its final entry: packet at[j]

@@ -45,12 +45,22 @@ func find(tab *Table, a netip.Addr) NextHopID {
 		if one := tab.Lookup4(dst); one != out[0] {
 			panic("Lookup4 and LookupBatch4 differ")
 		}
+		var at [1]AdjacencyIndex
+		tab.ResolveBatch4([]uint32{dst}, at[:])
+		if &tab.Lines()[at[0]] != tab.Resolve(out[0]) {
+			panic("ResolveBatch4 and LookupBatch4 differ")
+		}
 		return out[0]
 	}
 	b := a.As16()
 	tab.LookupBatch6([]*[16]byte{&b}, out[:])
 	if one := tab.Lookup6(&b); one != out[0] {
 		panic("Lookup6 and LookupBatch6 differ")
+	}
+	var at [1]AdjacencyIndex
+	tab.ResolveBatch6([]*[16]byte{&b}, at[:])
+	if &tab.Lines()[at[0]] != tab.Resolve(out[0]) {
+		panic("ResolveBatch6 and LookupBatch6 differ")
 	}
 	return out[0]
 }

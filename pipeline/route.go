@@ -27,7 +27,6 @@ type Route struct {
 type routeBatch struct {
 	n           int
 	at          [packet.MaxBurst]uint8 // index in the burst
-	nextHops    [packet.MaxBurst]fib.NextHopID
 	adjacencies [packet.MaxBurst]fib.AdjacencyIndex
 }
 
@@ -36,12 +35,12 @@ func (s *Route) Process(b *packet.Burst) {
 	for vrf, table := range s.snap.Tables {
 		s.gather(b, uint16(vrf))
 		if s.v4.n > 0 {
-			table.LookupBatch4(s.dst4[:s.v4.n], s.v4.nextHops[:])
-			s.v4.resolve(b, table)
+			table.ResolveBatch4(s.dst4[:s.v4.n], s.v4.adjacencies[:])
+			s.v4.mark(b, table)
 		}
 		if s.v6.n > 0 {
-			table.LookupBatch6(s.dst6[:s.v6.n], s.v6.nextHops[:])
-			s.v6.resolve(b, table)
+			table.ResolveBatch6(s.dst6[:s.v6.n], s.v6.adjacencies[:])
+			s.v6.mark(b, table)
 		}
 	}
 }
@@ -68,21 +67,33 @@ func (s *Route) gather(b *packet.Burst, vrf uint16) {
 	s.v4.n, s.v6.n = n4, n6
 }
 
-// resolve turns next hops into adjacencies and marks the packets accordingly.
-func (r *routeBatch) resolve(b *packet.Burst, table *fib.Table) {
-	table.Adjacencies(r.nextHops[:r.n], r.adjacencies[:])
+// mark writes next hops into the packets. What is not plain forwarding over IPv4
+// is put off to a second loop, so that the first one calls nothing.
+func (r *routeBatch) mark(b *packet.Burst, table *fib.Table) {
+	lines, others := table.Lines(), 0
 	for i, at := range r.at[:r.n] {
-		p, a := &b.Pkts[at], table.Adjacency(r.adjacencies[i])
-		if a.Kind != fib.Forward {
-			if a = table.Member(a, flowHash(p)); a.Kind != fib.Forward {
-				unforwardable(p, a)
-				continue
-			}
+		p, a := &b.Pkts[at], &lines[r.adjacencies[i]]
+		if a.Kind != fib.Forward || p.Flags&packet.IsIPv6 != 0 {
+			r.at[others], r.adjacencies[others] = at, r.adjacencies[i]
+			others++
+			continue
 		}
 		p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, uint16(a.MTUBytes)
-		if p.Flags&packet.IsIPv6 != 0 && linkLocal6(p.IPv6().Src()) {
-			p.DropFor(packet.Martian) // leaves its link. Source: RFC 4291 2.5.6
-		}
+	}
+	for i, at := range r.at[:others] {
+		markOther(&b.Pkts[at], table, &lines[r.adjacencies[i]])
+	}
+}
+
+// markOther handles groups, IPv6 and what cannot be forwarded.
+func markOther(p *packet.Packet, table *fib.Table, a *fib.Adjacency) {
+	if a = table.Member(a, flowHash(p)); a.Kind != fib.Forward {
+		unforwardable(p, a)
+		return
+	}
+	p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, uint16(a.MTUBytes)
+	if p.Flags&packet.IsIPv6 != 0 && linkLocal6(p.IPv6().Src()) {
+		p.DropFor(packet.Martian) // leaves its link. Source: RFC 4291 2.5.6
 	}
 }
 
