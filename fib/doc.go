@@ -23,7 +23,8 @@
 // used anew only after the Retirer ran the callback.
 //
 // Packet's path. The Route stage collects the destinations of a burst, calls
-// ResolveBatch4 or ResolveBatch6, and reads one of Lines per packet. Member follows for Kind Group. No allocation, no lock.
+// ResolveBatch4 or ResolveBatch6, and reads one of Lines per packet. Member
+// follows for Kind Group. No allocation, no lock.
 //
 // How to extend. A new kind of destination is a Kind and, if all its routes may
 // share one next hop, a fixed NextHopID beside Blackhole. What a rewriter needs
