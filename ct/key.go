@@ -24,13 +24,15 @@ func NewSecret() Secret {
 	return s
 }
 
-// A Key is a flow's tuple in canonical form, the same for both directions: of
-// the two ends (address, port), the numerically lower one comes first.
+// A Key is a flow's tuple in canonical form, the same for both directions: one
+// end (address, port), called the low one, comes first. Which it is does not
+// matter as long as both directions agree. Addresses and ports are as on the
+// wire, loaded as little-endian numbers, so the first is in the lower bits.
 //
-//	IPv4  k0: low address 32 | high address 32
+//	IPv4  k0: high address 32 | low address 32
 //	IPv6  k0: keyed digest of the low and high address; the addresses themselves
 //	      are compared from a side table
-//	both  k1: low port 16 | high port 16 | zone 16 | protocol 8 | family 8
+//	both  k1: high port 16 | low port 16 | zone 16 | protocol 8 | family 8
 //
 // An ICMP echo has its identifier in both ports.
 type key struct{ k0, k1 uint64 }
@@ -42,8 +44,8 @@ const (
 
 func (k key) proto() uint8    { return uint8(k.k1 >> 8) }
 func (k key) zone() uint16    { return uint16(k.k1 >> 16) }
-func (k key) lowPort() uint16 { return uint16(k.k1 >> 48) }
-func (k key) hiPort() uint16  { return uint16(k.k1 >> 32) }
+func (k key) lowPort() uint16 { return bits.ReverseBytes16(uint16(k.k1 >> 32)) }
+func (k key) hiPort() uint16  { return bits.ReverseBytes16(uint16(k.k1 >> 48)) }
 
 // mum multiplies to 128 bits and folds.
 func mum(a, b uint64) uint64 {
@@ -62,45 +64,54 @@ func (s *Secret) hash(k0, k1 uint64) uint64 {
 // zones gives the conntrack zone of each ingress interface. Any worker may call it.
 func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 	s0, s1, s2, s3 := s[0], s[1], s[2], s[3]|1
-	pkts := b.Live()
+	pkts, others := b.Live(), uint8(0)
 	for i := range pkts {
 		p := &pkts[i]
-		if p.Flags&packet.HasPorts == 0 {
+		if p.Flags&(packet.HasPorts|packet.IsIPv6) != packet.HasPorts {
+			others |= p.Flags
 			continue
 		}
-		zone := zones[p.Ingress]
-		if p.Flags&packet.IsIPv6 != 0 {
-			s.tuple6(p, zone)
-			continue
+		ends, ports := binary.LittleEndian.Uint64(p.IPv4()[12:]), p.PortsLE
+		turned, portsTurned := bits.RotateLeft64(ends, 32), bits.RotateLeft32(ports, 16)
+		// Directions come in any order: a branch would be mispredicted half the
+		// time, so all of this is arithmetic. Of a host that talks to itself the
+		// ports decide.
+		_, swapped := bits.Sub64(turned, ends, 0)
+		if turned == ends {
+			_, swapped = bits.Sub64(uint64(portsTurned), uint64(ports), 0)
 		}
-		h := p.IPv4()
-		src := uint64(h.Src())<<16 | uint64(p.SrcPort)
-		dst := uint64(h.Dst())<<16 | uint64(p.DstPort)
-		low, high := min(src, dst), max(src, dst)
-		// Directions come in any order: a branch here would be mispredicted half the time.
-		_, swapped := bits.Sub64(dst, src, 0)
 		p.Flags |= uint8(swapped) * packet.KeySwapped
-		k0 := low>>16<<32 | high>>16
-		k1 := low<<48 | high&0xffff<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family4
+		if swapped != 0 {
+			ports = portsTurned
+		}
+		k0 := min(ends, turned)
+		k1 := uint64(ports)<<32 | uint64(zones[p.Ingress])<<16 | uint64(p.Proto)<<8 | family4
 		p.Key0, p.Key1 = k0, k1
 		p.Hash = mum(mum(k0^s0, k1^s1)^s2, s3) // as in hash
+	}
+	if others&packet.IsIPv6 == 0 {
+		return
+	}
+	for i := range pkts {
+		if p := &pkts[i]; p.Is(packet.HasPorts | packet.IsIPv6) {
+			s.tuple6(p, zones[p.Ingress])
+		}
 	}
 }
 
 func (s *Secret) tuple6(p *packet.Packet, zone uint16) {
-	low, high := p.IPv6().Src(), p.IPv6().Dst()
-	lowPort, highPort := p.SrcPort, p.DstPort
-	if after(low, lowPort, high, highPort) {
+	low, high, ports := p.IPv6().Src(), p.IPv6().Dst(), p.PortsLE
+	if after(low, high, ports) {
 		p.Flags |= packet.KeySwapped
-		low, high, lowPort, highPort = high, low, highPort, lowPort
+		low, high, ports = high, low, bits.RotateLeft32(ports, 16)
 	}
 	p.Key0 = s.digest(low, high)
-	p.Key1 = uint64(lowPort)<<48 | uint64(highPort)<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family6
+	p.Key1 = uint64(ports)<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family6
 	p.Hash = s.hash(p.Key0, p.Key1)
 }
 
-// after reports whether end (a, ap) sorts behind end (b, bp).
-func after(a *[16]byte, ap uint16, b *[16]byte, bp uint16) bool {
+// after reports whether end a sorts behind end b; ports are those of a and b.
+func after(a, b *[16]byte, ports uint32) bool {
 	a0, b0 := binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(b[:])
 	if a0 != b0 {
 		return a0 > b0
@@ -109,7 +120,7 @@ func after(a *[16]byte, ap uint16, b *[16]byte, bp uint16) bool {
 	if a1 != b1 {
 		return a1 > b1
 	}
-	return ap > bp
+	return ports > bits.RotateLeft32(ports, 16)
 }
 
 // digest is a keyed 64-bit digest of an ordered pair of IPv6 addresses.

@@ -49,7 +49,7 @@ func (t *Table) ends(i uint32) (low, high netip.Addr) {
 		return netip.AddrFrom16(a.low), netip.AddrFrom16(a.high)
 	}
 	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], t.flow(i).k0)
+	binary.LittleEndian.PutUint64(b[:], t.flow(i).k0)
 	return netip.AddrFrom4([4]byte(b[:4])), netip.AddrFrom4([4]byte(b[4:]))
 }
 

@@ -1,6 +1,9 @@
 package packet
 
-import "unsafe"
+import (
+	"math/bits"
+	"unsafe"
+)
 
 // MaxBurst is the largest number of packets in one burst.
 const MaxBurst = 256
@@ -42,7 +45,7 @@ const (
 	IsIPv6        = 1 << iota // the network header is IPv6
 	IsFragment                // not a whole datagram: MF set or offset not zero
 	LaterFragment             // offset not zero: there is no L4 header
-	HasPorts                  // SrcPort and DstPort are valid (TCP, UDP, SCTP, or the ICMP echo id in both)
+	HasPorts                  // PortsLE is valid (TCP, UDP, SCTP, or the ICMP echo id in both)
 	KeySwapped                // the flow key's low end is the packet's destination
 	ReplyDir                  // travels against the flow's first packet
 	LinkMulticast             // the frame was broadcast or multicast
@@ -60,14 +63,13 @@ type Packet struct {
 	Hash       uint64
 
 	NextHop unsafe.Pointer // *fib.Adjacency, set by the Route stage, valid in this poll
+	PortsLE uint32         // source and destination port, loaded as one little-endian number, see Ports
 	Flow    uint32         // index in the worker's flow table, 0 when there is none
 	Mark    uint32
 
 	Len     uint16 // bytes from Data to the end of the network packet (padding trimmed)
 	Ingress uint16 // interface index
 	Egress  uint16 // interface index, set by the Route stage
-	SrcPort uint16 // host order
-	DstPort uint16 // host order
 	MTU     uint16 // bytes of the egress interface or route, set by the Route stage
 	DataOff uint16 // bytes from the mbuf's buffer to Data
 
@@ -121,7 +123,7 @@ func (b *Burst) Load(mbufs []*Mbuf, ingress uint16) (bytes uint64) {
 		p.Key0, p.Key1, p.Hash = 0, 0, 0
 		p.Flow, p.Mark = 0, 0
 		p.Len, p.Ingress, p.Egress = m.DataLen, ingress, 0
-		p.SrcPort, p.DstPort, p.MTU, p.DataOff = 0, 0, 0, off
+		p.PortsLE, p.MTU, p.DataOff = 0, 0, off
 		p.L3, p.L4, p.Proto, p.Flags = EthernetLen, 0, 0, 0
 		p.Verdict, p.Reason, p.State, p.Answer = Drop, Unfinished, CtInvalid, NoAnswer
 		bytes += uint64(p.Len)
@@ -131,6 +133,11 @@ func (b *Burst) Load(mbufs []*Mbuf, ingress uint16) (bytes uint64) {
 
 // Is reports whether all flags in f are set.
 func (p *Packet) Is(f uint8) bool { return p.Flags&f == f }
+
+// Ports returns the source and the destination port in host order.
+func (p *Packet) Ports() (src, dst uint16) {
+	return bits.ReverseBytes16(uint16(p.PortsLE)), bits.ReverseBytes16(uint16(p.PortsLE >> 16))
+}
 
 // DropFor marks the packet as dropped for r.
 func (p *Packet) DropFor(r Reason) { p.Verdict, p.Reason = Drop, r }

@@ -71,7 +71,7 @@ func parsePlain(pkts []packet.Packet, mac uint64) (plain int) {
 		}
 		p.Len = packet.EthernetLen + total
 		p.L4, p.Proto = packet.IPv4HeaderLen, proto
-		p.SrcPort, p.DstPort = be.Uint16(f[34:]), be.Uint16(f[36:])
+		p.PortsLE = le.Uint32(f[34:])
 		p.Flags, p.Verdict = packet.HasPorts, packet.Continue
 		plain++
 	}
@@ -268,10 +268,10 @@ func transport(p *packet.Packet) {
 		if !isEcho(p.Proto, h[0]) {
 			return
 		}
-		p.SrcPort = binary.BigEndian.Uint16(h[4:])
-		p.DstPort = p.SrcPort
+		id := uint32(binary.LittleEndian.Uint16(h[4:]))
+		p.PortsLE = id<<16 | id
 	default:
-		p.SrcPort, p.DstPort = binary.BigEndian.Uint16(h[0:]), binary.BigEndian.Uint16(h[2:])
+		p.PortsLE = binary.LittleEndian.Uint32(h[0:])
 	}
 	p.Flags |= packet.HasPorts
 }

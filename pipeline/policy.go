@@ -52,8 +52,9 @@ func (s *Policy) Process(b *packet.Burst) {
 
 // ask evaluates the rules and caches the answer.
 func (s *Policy) ask(rules *policy.Ruleset, hook policy.Hook, p *packet.Packet) ct.Cached {
+	src, dst := p.Ports()
 	k := policy.Key{
-		SrcPort: p.SrcPort, DstPort: p.DstPort, InPort: p.Ingress, OutPort: p.Egress,
+		SrcPort: src, DstPort: dst, InPort: p.Ingress, OutPort: p.Egress,
 		Family: 4, Protocol: p.Proto, HasPorts: p.Is(packet.HasPorts), State: policy.State(p.State),
 	}
 	if p.Proto == packet.ProtoICMP || p.Proto == packet.ProtoICMPv6 {
