@@ -46,11 +46,10 @@ func (h *IPv4) ChecksumOK() bool {
 	s, carry := bits.Add64(a, b, 0)
 	s, carry = bits.Add64(s, uint64(c), carry)
 	s += carry // end-around; s is at most 2^64-2 when there is a carry
-	// Adding a number to itself turned by half folds it into its upper half.
-	s += bits.RotateLeft64(s, 32)
-	t := uint32(s >> 32)
-	t += bits.RotateLeft32(t, 16)
-	return t>>16 == 0xffff
+	// 2^16 is 1 modulo 0xffff, so folding keeps the remainder; a header that is
+	// not all zeroes folds to all ones if that is 0. The compiler turns this
+	// division by a constant into one multiplication.
+	return s%0xffff == 0 && s != 0
 }
 
 // UpdateChecksum computes the header's checksum over all of its length.
@@ -64,15 +63,18 @@ func (h *IPv4) UpdateChecksum(header []byte) {
 // The word that holds the TTL falls by 0x0100, so the sum's complement rises by
 // as much, with end-around carry. HC' = ~(~HC + ~m + m') never gives 0xffff for
 // a header that is not all zeroes; the plain addition can, so that one value is
-// turned into the 0x0000 that a full computation gives. Source: FF-7; RFC 1624 section 3.
+// turned into the 0x0000 that a full computation gives. Seen as a little-endian
+// number, where the checksum's first byte is its lower one and ones'-complement
+// arithmetic is the same, it rises by 1, or by 2 where that passes 0xffff. The
+// TTL must not be 0. Source: FF-7; RFC 1624 section 3.
+//
+//	bits 0-7 TTL   8-15 protocol   16-31 checksum
 func (h *IPv4) DecrementTTL() {
-	h[8]--
-	sum := uint32(binary.BigEndian.Uint16(h[10:])) + 0x0100
-	sum += sum >> 16 // end-around carry
-	if uint16(sum) == 0xffff {
-		sum = 0
+	v := binary.LittleEndian.Uint32(h[8:])
+	if v >= 0xfffe<<16 {
+		v += 1 << 16
 	}
-	binary.BigEndian.PutUint16(h[10:], uint16(sum))
+	binary.LittleEndian.PutUint32(h[8:], v+1<<16-1)
 }
 
 // PseudoSum returns the unfolded sum of the IPv6 pseudo-header. Source: RFC 8200 8.1.

@@ -12,9 +12,11 @@ type TTL struct{ *context }
 
 // Process handles the burst.
 func (s *TTL) Process(b *packet.Burst) {
-	for i := range b.Live() {
-		p := &b.Pkts[i]
-		if p.Verdict != packet.Continue || s.snap.Interfaces[p.Ingress].Stealth {
+	interfaces := s.snap.Interfaces
+	pkts := b.Live()
+	for i := range pkts {
+		p := &pkts[i]
+		if p.Verdict != packet.Continue || interfaces[p.Ingress].Stealth {
 			continue
 		}
 		if p.Flags&packet.IsIPv6 != 0 {
