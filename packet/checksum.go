@@ -36,7 +36,7 @@ func Fold(acc uint64) uint16 {
 func Checksum(data []byte) uint16 { return ^Fold(Sum(0, data)) }
 
 // ChecksumOK reports whether the header's checksum is right. It reads the 20
-// bytes of a header without options.
+// bytes of a header without options, whose version has been found to be 4.
 //
 // Words are added in the machine's order: a ones'-complement sum is the same up
 // to a byte swap whichever order is used, and the test is for all ones.
@@ -46,10 +46,10 @@ func (h *IPv4) ChecksumOK() bool {
 	s, carry := bits.Add64(a, b, 0)
 	s, carry = bits.Add64(s, uint64(c), carry)
 	s += carry // end-around; s is at most 2^64-2 when there is a carry
-	// 2^16 is 1 modulo 0xffff, so folding keeps the remainder; a header that is
-	// not all zeroes folds to all ones if that is 0. The compiler turns this
+	// 2^16 is 1 modulo 0xffff, so folding keeps the remainder, and a header that
+	// is not all zeroes folds to all ones if that is 0. The compiler turns this
 	// division by a constant into one multiplication.
-	return s%0xffff == 0 && s != 0
+	return s%0xffff == 0
 }
 
 // UpdateChecksum computes the header's checksum over all of its length.

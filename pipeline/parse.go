@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unsafe"
 
 	"ffwd/packet"
@@ -54,15 +55,16 @@ const (
 // is when any of them fails or it is of another kind. It returns how many were
 // plain.
 func parsePlain(pkts []packet.Packet, mac uint64) (plain int) {
-	le, be := binary.LittleEndian, binary.BigEndian
+	le := binary.LittleEndian
+	macLE := bits.ReverseBytes64(mac) // in the upper 48 bits, as the shift below leaves the frame's
 	for i := range pkts {
 		p := &pkts[i]
 		if int(p.Len) < len(plainFrame{}) {
 			continue
 		}
 		f, flags := (*plainFrame)(p.Data), p.Mbuf.OlFlags
-		total, proto := be.Uint16(f[16:]), f[23]
-		if be.Uint64(f[0:])>>16 != mac || le.Uint32(f[12:])&plainTypeMask != plainType ||
+		total, proto := binary.BigEndian.Uint16(f[16:]), f[23]
+		if le.Uint64(f[0:])<<16 != macLE || le.Uint32(f[12:])&plainTypeMask != plainType ||
 			le.Uint16(f[20:])&fragmentMask != 0 || flags&(packet.RxVLANStripped|packet.RxIPCksumBad) != 0 ||
 			martian4[f[26]]|martian4[f[30]] != 0 || total > p.Len-packet.EthernetLen || total < packet.IPv4HeaderLen+8 ||
 			proto != packet.ProtoUDP && (proto != packet.ProtoTCP || total < packet.IPv4HeaderLen+20) ||
