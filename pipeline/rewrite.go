@@ -36,13 +36,15 @@ func (*Rewrite) Process(b *packet.Burst) {
 		} else {
 			*(*[16]byte)(unsafe.Add(l3, -packet.EthernetLen-packet.VLANTagLen)) = a.L2
 		}
-		shift := int(p.L3) - int(a.L2Len) // how far the frame's start moves
-		p.Data, p.L3, p.Len = unsafe.Add(p.Data, shift), a.L2Len, p.Len-uint16(shift)
-		p.DataOff += uint16(shift)
+		m := p.Mbuf
+		if p.L3 != a.L2Len { // with a tag in, without one out, or the other way
+			shift := int(p.L3) - int(a.L2Len) // how far the frame's start moves
+			p.Data, p.L3, p.Len = unsafe.Add(p.Data, shift), a.L2Len, p.Len-uint16(shift)
+			p.DataOff += uint16(shift)
+			m.DataOff = p.DataOff
+		}
 		// Only written: the mbuf may have left the nearest cache since Parse, and a
 		// store does not wait for it.
-		m := p.Mbuf
-		m.DataOff = p.DataOff
 		m.PktLen, m.DataLen = uint32(p.Len), p.Len
 		m.OlFlags = 0 // no offload is asked of the device
 	}
