@@ -45,13 +45,12 @@ func (t *Table) touch(pkts []packet.Packet, now uint32, timeouts *Timeouts) (oth
 		p, f := &pkts[i], t.flow(flow)
 		if f.k0 == p.Key0 && f.k1 == p.Key1 && p.Verdict == packet.Continue {
 			flags := uint32(f.flags)
-			turned := (uint32(p.Flags) ^ flags) & origSwapped
-			dir := turned / origSwapped
+			dir := (uint32(p.Flags) ^ flags) / origSwapped & 1
 			packets := f.packets[dir] + 1
 			deadline := now + timeouts[f.state&stateMask]
-			// A reply needs a flow that has seen one, as ReplyDir is seenReply.
-			if (turned*2|settled)&^flags == 0 && packets != 0 && int32(deadline-f.deadline) >= 0 {
-				p.Flags |= uint8(turned * 2)
+			// Settled, and a reply only where one has been seen before.
+			if (dir*seenReply|settled)&^flags == 0 && packets != 0 && int32(deadline-f.deadline) >= 0 {
+				p.Flags |= uint8(dir * seenReply)
 				p.State, p.Flow = packet.CtNew+packet.CtState(flags/seenReply&1), flow
 				f.bytes[dir] += uint64(p.L3Len())
 				f.packets[dir] = packets
