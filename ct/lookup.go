@@ -16,7 +16,10 @@ import (
 //
 // It works in passes over the burst, so that the cache misses of its packets
 // overlap: all buckets are prefetched, then all tags matched and the candidate
-// flows prefetched, then all flows compared.
+// flows prefetched, then all flows compared. Packets that need more than their
+// flow's line come last; those of one flow keep their order unless the flow is
+// settled, where order changes nothing but whether a packet of the original
+// direction counts as new when the first reply is in the same burst.
 // Source: CT-1, CT-2. Cost: docs/decisions/0002-flow-table.md.
 func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	pkts := b.Live()
