@@ -124,7 +124,7 @@ func TestCaptureInCaptureOut(t *testing.T) {
 		t.Fatal("the judge of this test is missing: apt-get install tshark")
 	}
 	spec := func(s capture.Spec) func(*bytes.Buffer) (capture.Summary, error) {
-		s.Seed, s.Flows, s.Packets, s.Replies = 1, 300, 6000, true
+		s.Seed, s.Flows, s.Packets, s.Replies = 1, 200, 2000, true
 		return func(b *bytes.Buffer) (capture.Summary, error) { return s.Write(b) }
 	}
 	for _, c := range []struct {

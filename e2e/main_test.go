@@ -40,6 +40,7 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	workerCore, hostCores = divideCores()
+	sweep()
 	return m.Run()
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,10 +24,35 @@ type namespace struct {
 
 var namespaces atomic.Int32
 
+// namespaceFormat names a namespace after the process that made it, its number
+// there, and its role.
+const namespaceFormat = "ffwd-e2e-%d-%d-%s"
+
+// sweep removes the namespaces, and what still runs in them, of test processes that
+// were killed before they could. Nobody else names a namespace like that.
+func sweep() {
+	list, _ := exec.Command("ip", "netns", "list").Output()
+	for line := range strings.Lines(string(list)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		var pid, number int
+		var role string
+		if _, err := fmt.Sscanf(name, namespaceFormat, &pid, &number, &role); err != nil || unix.Kill(pid, 0) != unix.ESRCH {
+			continue
+		}
+		left, _ := exec.Command("ip", "netns", "pids", name).Output()
+		for _, word := range strings.Fields(string(left)) {
+			if p, err := strconv.Atoi(word); err == nil {
+				unix.Kill(p, unix.SIGKILL)
+			}
+		}
+		exec.Command("ip", "netns", "del", name).Run()
+	}
+}
+
 // newNamespace makes a namespace that lasts as long as the test.
 func newNamespace(t *testing.T, role string) *namespace {
 	t.Helper()
-	n := &namespace{t, fmt.Sprintf("ffwd-e2e-%d-%d-%s", os.Getpid(), namespaces.Add(1), role)}
+	n := &namespace{t, fmt.Sprintf(namespaceFormat, os.Getpid(), namespaces.Add(1), role)}
 	n.host("ip", "netns", "add", n.name)
 	t.Cleanup(func() {
 		if out, err := exec.Command("ip", "netns", "del", n.name).CombinedOutput(); err != nil {

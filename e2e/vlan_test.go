@@ -7,8 +7,8 @@ import (
 
 const vlanID = 100
 
-// The client is behind a VLAN, the server is not. A packet socket gets the tag
-// beside the frame, AF_XDP in it.
+// The client is behind a VLAN, the server is not. AF_XDP sees the tag in the frame;
+// a packet socket gets it beside the frame, and net_af_packet puts it back.
 func TestVLAN(t *testing.T) {
 	runChecks(t, []variant{kernel, afPacket, afXDP}, topology{vlan: vlanID}, []check{
 		{"ping", checkPing},
