@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"testing"
 	"time"
 
@@ -22,6 +23,11 @@ var (
 	workerCore int
 	hostCores  string
 )
+
+// init keeps the process's first thread for main: a thread that namespace.do takes
+// into a namespace ends there, but the first one cannot end, and would look like a
+// process that was left.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	os.Exit(testMain(m))
