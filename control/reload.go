@@ -41,6 +41,7 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 		return changes, err
 	}
 	s.snapshot.Store(snapshot)
+	s.awaitWorkers()
 	if changes.LogLevel {
 		s.setLogLevel(next.Log.Level)
 	}
@@ -66,6 +67,14 @@ func (r *restartRefusal) Error() string {
 }
 
 func (*restartRefusal) Unwrap() error { return ErrRestart }
+
+// awaitWorkers returns when every worker has ended the poll it was in: from then
+// on none forwards by what was published before.
+func (s *Switch) awaitWorkers() {
+	for _, w := range s.workers {
+		w.Do(func() {})
+	}
+}
 
 // prepare makes the next snapshot. Nothing sees it yet.
 func (s *Switch) prepare(next *conf.Config, changes *conf.Changes) (*pipeline.Snapshot, error) {
