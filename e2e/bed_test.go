@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os/exec"
 	"testing"
 )
 
@@ -185,12 +184,12 @@ func (b *bed) kernelRouter() {
 	}
 }
 
-// kernelPolicy is ffwd's policy in nftables. Every policy mentions conntrack, so
-// that the kernel tracks flows throughout.
+// kernelPolicy is ffwd's policy in nftables, replaced in one transaction. Every
+// policy mentions conntrack: between tables, or without, the kernel would track
+// nothing, and then find the packets of running connections invalid.
 func (b *bed) kernelPolicy() {
-	exec.Command("ip", "netns", "exec", b.router.name, "nft", "delete table inet e2e").Run() // there may be none
 	rules := map[policy]string{open: "accept;", stateful: `ct state established accept; iifname "r0" ct state new accept;`}[b.policy]
-	b.router.host("ip", "netns", "exec", b.router.name, "nft",
+	b.router.host("ip", "netns", "exec", b.router.name, "nft", "add table inet e2e; delete table inet e2e; "+
 		"table inet e2e { chain forward { type filter hook forward priority 0; policy drop; ct state invalid drop; "+rules+" }; }")
 }
 
