@@ -8,7 +8,7 @@ DEMO    := run
 
 # Debian packages: to build and run, and what the end-to-end tests drive besides.
 BUILD_PACKAGES := build-essential pkg-config libdpdk-dev dpdk
-TEST_PACKAGES  := iproute2 ethtool iputils-ping iperf3 curl tcpdump tshark python3
+TEST_PACKAGES  := iproute2 nftables ethtool iputils-ping iperf3 curl tcpdump tshark python3
 PACKAGES       := $(BUILD_PACKAGES) $(TEST_PACKAGES)
 # Packages without DPDK: they build and test with no C compiler.
 PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./conf ./capture ./bench

@@ -9,10 +9,13 @@ import (
 
 var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received(.*), 0% packet loss`)
 
-// pingTries is how often a ping may be repeated. Once it has had an answer, ping waits
-// for the last ones no longer than two round trips, a fraction of a millisecond here:
-// a machine that stalls for longer looks like loss. Loss by the switch comes again.
+// pingTries is how often a ping may be repeated whose last answers alone are missing.
+// Once it has had an answer, ping waits for the last ones no longer than two round
+// trips, a fraction of a millisecond here: a machine that stalls for longer looks like
+// loss. A gap before an answer is loss.
 const pingTries = 3
+
+var pingAnswer = regexp.MustCompile(`icmp_seq=(\d+) ttl=`)
 
 // ping pings from a host and fails the test unless every packet is answered once.
 func (h *host) ping(t *testing.T, to string, flags ...string) (out string) {
@@ -21,6 +24,10 @@ func (h *host) ping(t *testing.T, to string, flags ...string) (out string) {
 		out, _ = h.try(t, append(append([]string{"ping", "-n", "-W", "3"}, flags...), to)...)
 		if m := pingSummary.FindStringSubmatch(out); m != nil && m[3] == "" {
 			return out
+		}
+		answers := pingAnswer.FindAllStringSubmatch(out, -1)
+		if n := len(answers); n == 0 || answers[n-1][1] != strconv.Itoa(n) {
+			break
 		}
 	}
 	t.Errorf("ping %s %v: want no loss:\n%s", to, flags, out)
