@@ -13,23 +13,26 @@ PACKAGES       := $(BUILD_PACKAGES) $(TEST_PACKAGES)
 # Packages without DPDK: they build and test with no C compiler.
 PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./conf ./capture ./bench
 
-.PHONY: help deps build run test unit pure e2e race fuzz bench lint fmt check clean
+.PHONY: help deps build-deps build run test unit pure e2e race fuzz bench lint fmt check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1	\2/' | expand -t 12
 
 deps: ## install the Debian packages that are missing, and check for Go
-	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null | awk '$$2=="installed"{print $$1}' | sort >/tmp/ffwd-have.$$$$; \
-	  printf '%s\n' $(PACKAGES) | sort | comm -23 - /tmp/ffwd-have.$$$$; rm -f /tmp/ffwd-have.$$$$); \
+	@$(MAKE) --no-print-directory build-deps BUILD_PACKAGES='$(PACKAGES)'
+
+build-deps: # deps without what only tests need
+	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(BUILD_PACKAGES) 2>/dev/null | awk '$$2=="installed"{print $$1}' | sort >/tmp/ffwd-have.$$$$; \
+	  printf '%s\n' $(BUILD_PACKAGES) | sort | comm -23 - /tmp/ffwd-have.$$$$; rm -f /tmp/ffwd-have.$$$$); \
 	if [ -n "$$missing" ]; then \
 	  echo "installing" $$missing; \
 	  sudo=; [ $$(id -u) = 0 ] || sudo=sudo; \
-	  $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends $$missing; \
+	  $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
 	fi
 	@command -v $(GO) >/dev/null || { echo "Go 1.26 or newer is needed and Debian 12 has none: install it, see https://go.dev/doc/install"; exit 1; }
 	@$(GO) mod download
 
-build: deps ## build bin/ffwd
+build: build-deps ## build bin/ffwd
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/ffwd
 
 run: build ## forward a generated capture with DPDK's software devices: no NIC, huge pages or root
@@ -38,7 +41,7 @@ run: build ## forward a generated capture with DPDK's software devices: no NIC, 
 	$(BIN) run -c conf/samples/minimal.toml --idle-exit 1s
 	@echo "what left is in $(DEMO)/wan.pcap and $(DEMO)/lan.pcap; look at it with: tshark -r $(DEMO)/wan.pcap"
 
-test: build unit pure ## run all tests (as root also those in network namespaces)
+test: deps build unit pure ## run all tests (as root also those in network namespaces)
 
 unit:
 	$(GO) vet ./...
@@ -47,7 +50,7 @@ unit:
 pure: ## test what needs no DPDK without a C compiler
 	CGO_ENABLED=0 $(GO) test $(PURE)
 
-e2e: build ## run the end-to-end tests alone (root)
+e2e: deps build ## run the end-to-end tests alone (root)
 	$(GO) test -count=1 -v ./e2e
 
 race: deps ## run the tests of shared structures under the race detector
