@@ -174,7 +174,9 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 	} else if f.flags&seenReply == 0 {
 		p.State = packet.CtNew
 	}
-	f.advance(p, dir)
+	if f.advance(p, dir) {
+		p.State = packet.CtNew
+	}
 	deadline := now + timeouts[f.state&stateMask]
 	if f.packets[dir] == 0 || int32(deadline-f.deadline) < 0 {
 		t.rare(flow, dir, deadline)

@@ -38,24 +38,30 @@ func initialState(p *packet.Packet) State {
 		return UDPUnreplied
 	case packet.ProtoICMP:
 		return ICMPQuery
+	case packet.ProtoICMPv6:
+		return ICMPv6Query
 	}
-	return ICMPv6Query
+	return None // SCTP: the generic timeout, until it has a tracker
 }
 
 // tcpFlags returns the flag bits of a TCP packet. The parse stage saw to it that
 // the whole fixed header is there.
 func tcpFlags(p *packet.Packet) uint8 { return p.Transport()[13] }
 
-// advance takes the flow's tracker one packet further.
-func (f *Flow) advance(p *packet.Packet, dir int) {
+// advance takes the flow's tracker one packet further. It reports whether the packet
+// began a new connection in the place of the flow's old one.
+func (f *Flow) advance(p *packet.Packet, dir int) (restarted bool) {
 	switch f.proto() {
 	case packet.ProtoUDP:
 		if dir == Reply {
 			f.state = UDPReplied
 		}
 	case packet.ProtoTCP:
+		before := f.flags
 		f.advanceTCP(tcpFlags(p), dir)
+		return before&^f.flags&seenReply != 0
 	}
+	return false
 }
 
 // advanceTCP follows the connection by its flags alone.

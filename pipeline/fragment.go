@@ -24,7 +24,9 @@ func (w *Worker) fragment(p *packet.Packet) {
 	laterLen := copyLaterHeader(&later, whole[:p.L4])
 	firstRoom := (int(p.MTU) - int(p.L4)) &^ 7
 	laterRoom := (int(p.MTU) - laterLen) &^ 7
-	if firstRoom < 8 || laterRoom < 8 {
+	const maxPayload = 8 * (packet.IPv4OffsetMask + 1) // beyond it a piece's offset would wrap
+	field := p.IPv4().FragField()
+	if firstRoom < 8 || laterRoom < 8 || 8*int(field&packet.IPv4OffsetMask)+len(payload) > maxPayload {
 		p.DropFor(packet.CannotFragment)
 		w.discard(p)
 		return
@@ -36,7 +38,6 @@ func (w *Worker) fragment(p *packet.Packet) {
 		return
 	}
 	link := unsafe.Slice((*byte)(p.Data), p.L3)
-	field := p.IPv4().FragField()
 	port := w.snap.Interfaces[p.Egress].Port
 	header, room := whole[:p.L4], firstRoom
 	for _, m := range w.scratch[:count] {

@@ -15,6 +15,8 @@ const (
 	errorTTL    = 64
 	errorTOS    = 0xc0 // internetwork control. Source: RFC 1812 4.3.2.5
 	answerKinds = int(packet.TooBig) + 1
+
+	icmpv6Redirect = 137 // informational by its number, but no error is sent about it. Source: RFC 4443 2.4 (e.2)
 )
 
 // errorCode is an Answer on the wire: type and code per family.
@@ -72,7 +74,10 @@ func mayAnswer(p *packet.Packet) bool {
 	l4 := p.Transport()
 	switch {
 	case p.Is(packet.IsIPv6):
-		return p.Proto != packet.ProtoICMPv6 || len(l4) > 0 && l4[0] >= 128
+		if linkLocal6(p.IPv6().Src()) {
+			return false // no route leads back to it
+		}
+		return p.Proto != packet.ProtoICMPv6 || len(l4) > 0 && l4[0] >= 128 && l4[0] != icmpv6Redirect
 	case p.Proto == packet.ProtoICMP:
 		return len(l4) > 0 && !isError4(l4[0])
 	}
