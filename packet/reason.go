@@ -17,6 +17,7 @@ const (
 	BadTotalLength
 	BadChecksum
 	Martian
+	TinyFragment
 	RxOversized
 
 	// Conntrack and policy.
@@ -66,6 +67,7 @@ var reasonNames = [NumReasons]string{
 	BadTotalLength:  "bad_total_length",
 	BadChecksum:     "bad_checksum",
 	Martian:         "martian",
+	TinyFragment:    "tiny_fragment",
 	RxOversized:     "rx_oversized",
 	CtTableFull:     "ct_table_full",
 	CtInvalidPacket: "ct_invalid",

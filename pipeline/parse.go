@@ -166,6 +166,10 @@ func (s *Parse) ipv4(p *packet.Packet, in *Interface) {
 		p.Flags |= packet.IsFragment
 		if frag&packet.IPv4OffsetMask != 0 {
 			p.Flags |= packet.LaterFragment
+			if frag&packet.IPv4OffsetMask == 1 && p.Proto == packet.ProtoTCP {
+				p.DropFor(packet.TinyFragment) // would overwrite the flags that were checked. Source: RFC 3128
+				return
+			}
 		}
 	}
 	if p.Flags&packet.LinkMulticast != 0 {
@@ -242,9 +246,10 @@ func unicast(p *packet.Packet, h *packet.IPv4) bool {
 	return false
 }
 
-// transport finds the ports of a whole datagram, or an echo's identifier.
+// transport finds the ports, or an echo's identifier. A header that is cut short,
+// in a tiny first fragment too, is marked. Source: RFC 1858 section 3.
 func transport(p *packet.Packet) {
-	if p.Flags&packet.IsFragment != 0 {
+	if p.Flags&packet.LaterFragment != 0 {
 		return
 	}
 	size := p.L3Len() - int(p.L4)
@@ -275,7 +280,9 @@ func transport(p *packet.Packet) {
 	default:
 		p.PortsLE = binary.LittleEndian.Uint32(h[0:])
 	}
-	p.Flags |= packet.HasPorts
+	if p.Flags&packet.IsFragment == 0 { // a first fragment shows its ports to the rules, but has no flow
+		p.Flags |= packet.HasPorts
+	}
 }
 
 func isEcho(proto, icmpType uint8) bool {

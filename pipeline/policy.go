@@ -57,8 +57,15 @@ func (s *Policy) ask(rules *policy.Ruleset, hook policy.Hook, p *packet.Packet) 
 		SrcPort: src, DstPort: dst, InPort: p.Ingress, OutPort: p.Egress,
 		Family: 4, Protocol: p.Proto, HasPorts: p.Is(packet.HasPorts), State: policy.State(p.State),
 	}
-	if p.Proto == packet.ProtoICMP || p.Proto == packet.ProtoICMPv6 {
+	switch p.Proto {
+	case packet.ProtoICMP, packet.ProtoICMPv6:
 		k.HasPorts = false // an identifier is no port
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP:
+		// A first fragment has no flow, but ports: without them a sender would
+		// evade a rule by setting MF.
+		if p.Flags&(packet.IsFragment|packet.LaterFragment|packet.Truncated) == packet.IsFragment {
+			k.HasPorts = true
+		}
 	}
 	if p.Is(packet.IsIPv6) {
 		k.Family = 6

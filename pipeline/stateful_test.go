@@ -1,12 +1,14 @@
 package pipeline
 
 import (
+	"bytes"
 	"testing"
 
 	"ffwd/ct"
 	"ffwd/packet"
 	"ffwd/policy"
 
+	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 )
 
@@ -158,5 +160,43 @@ func TestEchoFlow(t *testing.T) {
 	w.send(0, request)
 	if out := w.send(1, reply, wrong); len(out[0]) != 1 || w.drops(packet.PolicyIn) != 1 {
 		t.Fatalf("%d replies came in", len(out[0]))
+	}
+}
+
+// FF-6: a fragment does not evade a rule on ports: the first one shows its ports,
+// one that is too short for them is invalid, and no later one overwrites a TCP
+// header that was checked. Source: RFC 1858, RFC 3128.
+func TestFragmentsAndPortRules(t *testing.T) {
+	deny := policy.Rule{Hook: policy.HookIn, Protocol: 17, DstPorts: []policy.PortRange{{First: 2000, Last: 2000}}}
+	invalid := policy.Rule{Hook: policy.HookIn, Protocol: policy.AnyProtocol, States: policy.States(policy.Invalid)}
+	fragment := func(proto layers.IPProtocol, offset uint16, l ...gopacket.SerializableLayer) []byte {
+		ip := ip4(a4, b4, proto)
+		ip.Flags, ip.FragOffset = layers.IPv4MoreFragments, offset
+		return frame(append([]gopacket.SerializableLayer{ip}, l...)...)
+	}
+	first6 := append(bytes.Clone(udp6(24)[:54]), 17, 0, 0, 1, 0, 0, 0, 9)
+	first6 = append(first6, udp6(24)[54:]...)
+	first6[20], first6[19] = 44, first6[19]+8
+	for name, tc := range map[string]struct {
+		frame  []byte
+		reason packet.Reason
+		out    int
+	}{
+		"first, denied port":    {fragment(17, 0, udp(1000, 2000), data(16)), packet.PolicyIn, 0},
+		"first, another port":   {fragment(17, 0, udp(1000, 2001), data(16)), packet.PolicyIn, 1},
+		"first of IPv6, denied": {first6, packet.PolicyIn, 0},
+		"first, too short":      {fragment(6, 0, data(16)), packet.PolicyIn, 0},
+		"later":                 {fragment(17, 100, data(16)), packet.PolicyIn, 1},
+		"TCP at offset 8":       {fragment(6, 1, data(16)), packet.TinyFragment, 0},
+	} {
+		w := newWorld(t)
+		w.setRules(2, policy.Defaults{In: policy.Accept, Out: policy.Accept}, deny, invalid)
+		out := w.send(0, tc.frame)
+		if len(out[1]) != tc.out || w.drops(tc.reason) != uint64(1-tc.out) {
+			t.Errorf("%s: %d left, %d dropped as %v", name, len(out[1]), w.drops(tc.reason), tc.reason)
+		}
+		if n := w.worker.Table().Flows4 + w.worker.Table().Flows6; n != 0 {
+			t.Errorf("%s: %d flows", name, n)
+		}
 	}
 }
