@@ -82,7 +82,7 @@ func (t *Table) Resolve(id NextHopID) *Adjacency {
 // are. Workers. Source: FF-16.
 //
 // A member whose port has lost its carrier is passed over at once, before the
-// control side has moved its buckets: failover within a poll.
+// control side has moved its buckets: failover as soon as SetCarrier was called.
 func (t *Table) Member(a *Adjacency, hash uint32) *Adjacency {
 	if a.Kind != Group {
 		return a
