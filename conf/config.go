@@ -120,11 +120,13 @@ type CT struct {
 // state. Names and defaults are those of the kernel's nf_conntrack_*_timeout*
 // sysctls and of libnetfilter_cttimeout.
 type Timeouts struct {
-	ICMP    Duration    `toml:"icmp" json:"icmp"`
-	ICMPv6  Duration    `toml:"icmpv6" json:"icmpv6"`
-	Generic Duration    `toml:"generic" json:"generic"` // every protocol without one of its own
-	TCP     TCPTimeouts `toml:"tcp" json:"tcp"`
-	UDP     UDPTimeouts `toml:"udp" json:"udp"`
+	ICMP    Duration     `toml:"icmp" json:"icmp"`
+	ICMPv6  Duration     `toml:"icmpv6" json:"icmpv6"`
+	Generic Duration     `toml:"generic" json:"generic"` // every protocol without one of its own
+	TCP     TCPTimeouts  `toml:"tcp" json:"tcp"`
+	UDP     UDPTimeouts  `toml:"udp" json:"udp"`
+	GRE     UDPTimeouts  `toml:"gre" json:"gre"`
+	SCTP    SCTPTimeouts `toml:"sctp" json:"sctp"`
 }
 
 // TCPTimeouts has one timeout per state of the TCP tracker, and two that take
@@ -138,14 +140,28 @@ type TCPTimeouts struct {
 	LastAck        Duration `toml:"last_ack" json:"last_ack"`
 	TimeWait       Duration `toml:"time_wait" json:"time_wait"`
 	Close          Duration `toml:"close" json:"close"`
+	SynSent2       Duration `toml:"syn_sent2" json:"syn_sent2"` // SYN from both sides
 	Unacknowledged Duration `toml:"unacknowledged" json:"unacknowledged"`
 	MaxRetrans     Duration `toml:"max_retrans" json:"max_retrans"`
 }
 
-// UDPTimeouts tells a flow seen in one direction from one that was answered.
+// UDPTimeouts tells a flow seen in one direction, or in both for less than two
+// seconds, from a stream. A GRE flow is a stream at its first answer.
 type UDPTimeouts struct {
 	Unreplied Duration `toml:"unreplied" json:"unreplied"`
 	Replied   Duration `toml:"replied" json:"replied"`
+}
+
+// SCTPTimeouts has one timeout per state of the SCTP tracker.
+type SCTPTimeouts struct {
+	Closed          Duration `toml:"closed" json:"closed"`
+	CookieWait      Duration `toml:"cookie_wait" json:"cookie_wait"`
+	CookieEchoed    Duration `toml:"cookie_echoed" json:"cookie_echoed"`
+	Established     Duration `toml:"established" json:"established"`
+	ShutdownSent    Duration `toml:"shutdown_sent" json:"shutdown_sent"`
+	ShutdownRecd    Duration `toml:"shutdown_recd" json:"shutdown_recd"`
+	ShutdownAckSent Duration `toml:"shutdown_ack_sent" json:"shutdown_ack_sent"`
+	HeartbeatSent   Duration `toml:"heartbeat_sent" json:"heartbeat_sent"`
 }
 
 // Policy says what becomes of a packet that no rule of a hook matches (FF-6).

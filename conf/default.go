@@ -52,8 +52,9 @@ func inheritMTU(c *Config, given func(path string) bool) {
 
 // kernelTimeouts are Linux's defaults.
 // Source: tcp_timeouts in nf_conntrack_proto_tcp.c, udp_timeouts in
-// nf_conntrack_proto_udp.c, nf_ct_icmp_timeout, nf_ct_icmpv6_timeout and
-// nf_ct_generic_timeout.
+// nf_conntrack_proto_udp.c, gre_timeouts in nf_conntrack_proto_gre.c,
+// sctp_timeouts in nf_conntrack_proto_sctp.c, nf_ct_icmp_timeout,
+// nf_ct_icmpv6_timeout and nf_ct_generic_timeout.
 var kernelTimeouts = Timeouts{
 	ICMP:    seconds(30),
 	ICMPv6:  seconds(30),
@@ -67,10 +68,22 @@ var kernelTimeouts = Timeouts{
 		LastAck:        seconds(30),
 		TimeWait:       seconds(120),
 		Close:          seconds(10),
+		SynSent2:       seconds(120),
 		Unacknowledged: seconds(300),
 		MaxRetrans:     seconds(300),
 	},
 	UDP: UDPTimeouts{Unreplied: seconds(30), Replied: seconds(120)},
+	GRE: UDPTimeouts{Unreplied: seconds(30), Replied: seconds(180)},
+	SCTP: SCTPTimeouts{
+		Closed:          seconds(10),
+		CookieWait:      seconds(3),
+		CookieEchoed:    seconds(3),
+		Established:     seconds(210),
+		ShutdownSent:    seconds(3),
+		ShutdownRecd:    seconds(3),
+		ShutdownAckSent: seconds(3),
+		HeartbeatSent:   seconds(30),
+	},
 }
 
 func seconds(n int) Duration { return Duration(time.Duration(n) * time.Second) }

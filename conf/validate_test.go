@@ -249,7 +249,7 @@ mac = "02:00:00:00:00:01"
 			"12: ct.timeouts.tcp.established: 576h0m1s is above 576h (24 days: deadlines are 32-bit milliseconds)\n" +
 			"13: ct.timeouts.tcp.close: 1.5ms is not in whole milliseconds\n" +
 			"14: ct.timeouts.tcp.fin_wait: \"5 d\" is not a duration like \"30s\", \"2m\" or \"120h\"\n" +
-			"15: ct.timeouts.tcp.syn: is an unknown key; want one of syn_sent, syn_recv, established, fin_wait, close_wait, last_ack, time_wait, close, unacknowledged, max_retrans\n" +
+			"15: ct.timeouts.tcp.syn: is an unknown key; want one of syn_sent, syn_recv, established, fin_wait, close_wait, last_ack, time_wait, close, syn_sent2, unacknowledged, max_retrans\n" +
 			"17: ct.timeouts.udp.replied: is an integer; want a string", "TO-1"},
 	{"longest timeout", onePort + "[ct.timeouts.tcp]\nestablished = \"576h\"\nclose = \"1ms\"\n", "", "TO-1"},
 

@@ -73,23 +73,26 @@ func portRanges(ranges []conf.PortRange) []policy.PortRange {
 	return list
 }
 
-// timeouts translates the configuration's timeouts. Those of the TCP tracker's
-// retransmission and window checks, and the generic one, wait for the trackers
-// that use them.
+// timeouts translates the configuration's timeouts.
 func timeouts(c *conf.Timeouts) *ct.Timeouts {
-	return ct.NewTimeouts(map[ct.State]time.Duration{
-		ct.None:           time.Duration(c.Generic),
-		ct.UDPUnreplied:   time.Duration(c.UDP.Unreplied),
-		ct.UDPReplied:     time.Duration(c.UDP.Replied),
-		ct.ICMPQuery:      time.Duration(c.ICMP),
-		ct.ICMPv6Query:    time.Duration(c.ICMPv6),
-		ct.TCPSynSent:     time.Duration(c.TCP.SynSent),
-		ct.TCPSynRecv:     time.Duration(c.TCP.SynRecv),
-		ct.TCPEstablished: time.Duration(c.TCP.Established),
-		ct.TCPFinWait:     time.Duration(c.TCP.FinWait),
-		ct.TCPCloseWait:   time.Duration(c.TCP.CloseWait),
-		ct.TCPLastAck:     time.Duration(c.TCP.LastAck),
-		ct.TCPTimeWait:    time.Duration(c.TCP.TimeWait),
-		ct.TCPClose:       time.Duration(c.TCP.Close),
-	})
+	set := map[ct.State]time.Duration{}
+	for state, d := range map[ct.State]conf.Duration{
+		ct.Generic:      c.Generic,
+		ct.UDPUnreplied: c.UDP.Unreplied, ct.UDPReplied: c.UDP.Replied,
+		ct.ICMPQuery: c.ICMP, ct.ICMPv6Query: c.ICMPv6,
+		ct.GREUnreplied: c.GRE.Unreplied, ct.GREReplied: c.GRE.Replied,
+
+		ct.TCPSynSent: c.TCP.SynSent, ct.TCPSynRecv: c.TCP.SynRecv, ct.TCPEstablished: c.TCP.Established,
+		ct.TCPFinWait: c.TCP.FinWait, ct.TCPCloseWait: c.TCP.CloseWait, ct.TCPLastAck: c.TCP.LastAck,
+		ct.TCPTimeWait: c.TCP.TimeWait, ct.TCPClose: c.TCP.Close, ct.TCPSynSent2: c.TCP.SynSent2,
+		ct.TCPUnacknowledged: c.TCP.Unacknowledged, ct.TCPMaxRetrans: c.TCP.MaxRetrans,
+
+		ct.SCTPClosed: c.SCTP.Closed, ct.SCTPCookieWait: c.SCTP.CookieWait, ct.SCTPCookieEchoed: c.SCTP.CookieEchoed,
+		ct.SCTPEstablished: c.SCTP.Established, ct.SCTPShutdownSent: c.SCTP.ShutdownSent,
+		ct.SCTPShutdownRecd: c.SCTP.ShutdownRecd, ct.SCTPShutdownAckSent: c.SCTP.ShutdownAckSent,
+		ct.SCTPHeartbeatSent: c.SCTP.HeartbeatSent,
+	} {
+		set[state] = time.Duration(d)
+	}
+	return ct.NewTimeouts(set)
 }

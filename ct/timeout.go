@@ -2,37 +2,30 @@ package ct
 
 import "time"
 
+const stateMask = 31 // NumStates fits: Timeouts has as many, which drops a bounds check
+
 // Timeouts holds, for every state, how many ticks a flow in it lives after its
 // latest packet. Immutable once workers can see it.
 type Timeouts [stateMask + 1]uint32
 
-// DefaultTimeouts are the defaults of Linux's trackers.
-func DefaultTimeouts() *Timeouts {
-	return NewTimeouts(map[State]time.Duration{
-		UDPUnreplied:   30 * time.Second,
-		UDPReplied:     120 * time.Second,
-		ICMPQuery:      30 * time.Second,
-		ICMPv6Query:    30 * time.Second,
-		TCPSynSent:     120 * time.Second,
-		TCPSynRecv:     60 * time.Second,
-		TCPEstablished: 5 * 24 * time.Hour,
-		TCPFinWait:     120 * time.Second,
-		TCPCloseWait:   60 * time.Second,
-		TCPLastAck:     30 * time.Second,
-		TCPTimeWait:    120 * time.Second,
-		TCPClose:       10 * time.Second,
-	})
-}
+// MaxTimeout is the longest timeout: deadlines are compared by the sign of a
+// 32-bit difference of ticks.
+const MaxTimeout = 24 * 24 * time.Hour
 
-// NewTimeouts builds a set from durations, each at most 24 days. A state left
-// out lives 600 s, the generic tracker's default.
+// DefaultTimeouts are the defaults of Linux's trackers.
+func DefaultTimeouts() *Timeouts { return NewTimeouts(nil) }
+
+// NewTimeouts builds a set from durations, each at most MaxTimeout. A state left
+// out has its default.
 func NewTimeouts(of map[State]time.Duration) *Timeouts {
 	var t Timeouts
-	for s := range t {
-		t[s] = uint32(600 * time.Second >> tickShift)
+	for s := range NumStates {
+		idle, given := of[s]
+		if !given {
+			idle = states[s].idle
+		}
+		t[s] = max(1, uint32(idle>>tickShift))
 	}
-	for s, d := range of {
-		t[s] = max(1, uint32(d>>tickShift))
-	}
+	t[UDPAnswered] = t[UDPUnreplied]
 	return &t
 }

@@ -2,8 +2,6 @@ package ct
 
 import "ffwd/packet"
 
-const stateMask = 15 // NumStates fits: Timeouts has as many, which drops a bounds check
-
 // admits reports whether a packet without a flow may start one. An answer with
 // no question may not; a TCP segment in mid-stream may, so that connections
 // survive a restart of the switch. Source: CT-2, CT-3 (loose pickup), CT-4.
@@ -41,7 +39,7 @@ func initialState(p *packet.Packet) State {
 	case packet.ProtoICMPv6:
 		return ICMPv6Query
 	}
-	return None // SCTP: the generic timeout, until it has a tracker
+	return Generic // SCTP too, until it has a tracker
 }
 
 // tcpFlags returns the flag bits of a TCP packet. The parse stage saw to it that
