@@ -5,6 +5,8 @@ BIN     := bin/ffwd
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION)
 DEMO    := run
+# pkg-config of DPDK 23.11 and newer gives this flag, and cgo lets no flag pass it does not know.
+export CGO_CFLAGS_ALLOW ?= -mrtm
 
 # Debian packages: to build and run, and what the end-to-end tests drive besides.
 BUILD_PACKAGES := build-essential pkg-config libdpdk-dev dpdk
@@ -29,7 +31,7 @@ build-deps: # deps without what only tests need
 	  sudo=; [ $$(id -u) = 0 ] || sudo=sudo; \
 	  $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
 	fi
-	@command -v $(GO) >/dev/null || { echo "Go 1.26 or newer is needed and Debian 12 has none: install it, see https://go.dev/doc/install"; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "Go 1.26 or newer is needed and Debian has none: install it, see https://go.dev/doc/install"; exit 1; }
 	@$(GO) mod download
 
 build: build-deps ## build bin/ffwd
