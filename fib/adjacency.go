@@ -29,10 +29,12 @@ const (
 	Prohibit
 	// Group: several hops; Member picks one by the flow's hash.
 	Group
+	// Punt: a way that only the slow path has.
+	Punt
 )
 
 var kindNames = [...]string{"none", "forward", "glean", "local", "broadcast",
-	"blackhole", "unreachable", "prohibit", "group"}
+	"blackhole", "unreachable", "prohibit", "group", "punt"}
 
 // String gives the word used in listings and metrics.
 func (k Kind) String() string {
@@ -53,6 +55,7 @@ const (
 	BlackholeID
 	UnreachableID
 	ProhibitID
+	PuntID
 	fixedIDs // the first ID that is handed out
 )
 

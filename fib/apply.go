@@ -9,14 +9,14 @@ import (
 // of the one to delete.
 type Update struct {
 	Route  Route
-	Delete bool // only Route.Prefix counts
+	Delete bool // only Route.Prefix and Learned count
 }
 
 // Apply makes many changes or none: everything is checked and reserved first,
 // and only then painted. Each lookup sees each prefix before or after its own
 // change; there is no instant at which all of them turn.
 //
-// A prefix may be added or deleted, not both. What the deletes free is not
+// A prefix may be added or deleted, not both, by one origin. What the deletes free is not
 // counted as room for the adds, for it comes back only when the epoch has
 // passed. Errors are those of Add and Delete.
 func (t *Table) Apply(updates []Update) error {
@@ -37,14 +37,14 @@ func (t *Table) apply(updates []Update) error {
 	}
 	for i := range updates { // adds first: their room was counted without the deletes
 		if u := &updates[i]; !u.Delete && err == nil {
-			err = t.setRoute(u.Route.Prefix, ids[i])
+			err = t.setRoute(&u.Route, ids[i])
 		} else {
 			t.release(ids[i])
 		}
 	}
 	for i := range updates {
 		if u := &updates[i]; u.Delete && err == nil {
-			err = t.setRoute(u.Route.Prefix, 0)
+			err = t.setRoute(&u.Route, 0)
 		}
 	}
 	return err
@@ -53,20 +53,24 @@ func (t *Table) apply(updates []Update) error {
 // reserve checks the updates, fills ids with references to the next hops of the
 // adds, and counts prefixes and groups. It changes no route.
 func (t *Table) reserve(updates []Update, ids []NextHopID) error {
-	deletes := map[netip.Prefix]struct{}{}
+	type place struct {
+		prefix  netip.Prefix
+		learned bool
+	}
+	deletes := map[place]struct{}{}
 	for i := range updates {
 		u := &updates[i]
 		if !u.Delete {
 			continue
 		}
 		p := u.Route.Prefix
-		if err := t.checkDelete(p); err != nil {
+		if err := t.checkDelete(&u.Route); err != nil {
 			return err
 		}
-		if _, twice := deletes[p]; twice {
+		if _, twice := deletes[place{p, u.Route.Learned}]; twice {
 			return fmt.Errorf("fib: route %v: deleted twice: %w", p, ErrNotFound)
 		}
-		deletes[p] = struct{}{}
+		deletes[place{p, u.Route.Learned}] = struct{}{}
 	}
 	need := [2]demand{{trie: &t.v4}, {trie: &t.v6}}
 	for i := range updates {
@@ -80,7 +84,7 @@ func (t *Table) reserve(updates []Update, ids []NextHopID) error {
 			return err
 		}
 		ids[i] = id
-		if _, also := deletes[p]; also {
+		if _, also := deletes[place{p, u.Route.Learned}]; also {
 			return fmt.Errorf("fib: route %v: %w: added and deleted in one batch", p, ErrRoute)
 		}
 		d := &need[0]
@@ -117,7 +121,7 @@ func (d *demand) add(p netip.Prefix) {
 	}
 }
 
-// SetRoutes makes routes the whole set of routes: what is not among them is
+// SetRoutes makes routes the whole set of configured routes: what is not among them is
 // deleted, what is new or different is installed, the rest is not touched. It is
 // Apply of the difference, and fails like it. Source: reload by difference.
 func (t *Table) SetRoutes(routes []Route) error {

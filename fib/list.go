@@ -13,17 +13,20 @@ const (
 	OriginLocal     Origin = "local"     // an interface's address or its subnet's broadcast
 	OriginConnected Origin = "connected" // an interface's subnet
 	OriginRoute     Origin = "route"     // Add
+	OriginLearned   Origin = "learned"   // Add, with Route.Learned
 	OriginNeighbour Origin = "neighbour" // SetNeighbour
 )
 
 // RouteInfo is one line of `ffwd show routes`.
 type RouteInfo struct {
-	Prefix  netip.Prefix
-	Origin  Origin
-	Kind    Kind // Forward for any unicast route with gateways, resolved or not
-	NextHop NextHopID
-	Hops    []HopInfo
-	Shadows bool // a configured route of the same prefix waits behind this one
+	Prefix   netip.Prefix
+	Origin   Origin
+	Protocol uint8 // OriginLearned: Route.Protocol
+	Kind     Kind  // Forward for any unicast route with gateways, resolved or not
+	NextHop  NextHopID
+	Hops     []HopInfo
+	Shadows  bool // a route of the same prefix waits behind this one
+	Shadowed bool // waits behind another of the same prefix
 }
 
 // HopInfo is one way of a route, as packets find it now.
@@ -37,14 +40,20 @@ type HopInfo struct {
 }
 
 // Routes calls yield for every prefix, IPv4 before IPv6, in order of address and
-// length, until it returns false. The control side waits meanwhile; yield must
-// not call the table.
+// length, until it returns false: the one that packets take, and then the
+// routes that wait behind it. The control side waits meanwhile; yield must not
+// call the table.
 func (t *Table) Routes(yield func(RouteInfo) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for p, l := range t.rib.AllSorted() {
 		if !yield(t.info(p, l)) {
 			return
+		}
+		for _, learned := range [...]bool{false, true} {
+			if id := l.of(learned); id != 0 && id != l.best() && !yield(t.shadowed(p, l, learned)) {
+				return
+			}
 		}
 	}
 }
@@ -62,7 +71,7 @@ func (t *Table) Route(addr netip.Addr) (RouteInfo, bool) {
 
 func (t *Table) info(p netip.Prefix, l layers) RouteInfo {
 	id := l.best()
-	r := RouteInfo{Prefix: p, NextHop: id, Shadows: l.route != 0 && l.route != id}
+	r := RouteInfo{Prefix: p, NextHop: id, Shadows: l.route != 0 && l.route != id || l.learned != 0 && l.learned != id}
 	switch {
 	case l.neighbour != 0:
 		r.Origin = OriginNeighbour
@@ -71,9 +80,26 @@ func (t *Table) info(p netip.Prefix, l layers) RouteInfo {
 		if slices.ContainsFunc(t.claims[p], func(c claim) bool { return c.hop == id && c.rank <= rankConnected }) {
 			r.Origin = OriginConnected
 		}
-	default:
+	case l.route != 0:
 		r.Origin = OriginRoute
+	default:
+		r.Origin, r.Protocol = OriginLearned, l.protocol
 	}
+	return t.ways(r)
+}
+
+// shadowed is a route that waits behind another of its prefix.
+func (t *Table) shadowed(p netip.Prefix, l layers, learned bool) RouteInfo {
+	r := RouteInfo{Prefix: p, NextHop: l.of(learned), Origin: OriginRoute, Shadowed: true}
+	if learned {
+		r.Origin, r.Protocol = OriginLearned, l.protocol
+	}
+	return t.ways(r)
+}
+
+// ways completes a route with what its next hop is.
+func (t *Table) ways(r RouteInfo) RouteInfo {
+	id := r.NextHop
 	if id.fixed() {
 		r.Kind = t.adjacencies[id].Kind
 		return r

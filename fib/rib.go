@@ -8,10 +8,12 @@ import (
 
 // layers are the next hops that different origins want for one prefix. What is
 // ours (local address, broadcast, connected subnet) wins over a configured
-// route of equal length. A neighbour is no route: it is here only while the
+// route of equal length, and that over a learnt one. A neighbour is no route: it is here only while the
 // longest of those says that its address is on the link, and refines that.
 type layers struct {
-	own, route, neighbour NextHopID
+	own, route, learned, neighbour NextHopID
+
+	protocol uint8 // of learned, Route.Protocol
 }
 
 // best is the one that is painted, 0 when the prefix is empty.
@@ -24,8 +26,32 @@ func (l layers) best() NextHopID {
 
 // routed is best without the neighbour.
 func (l layers) routed() NextHopID {
-	if l.own != 0 {
+	switch {
+	case l.own != 0:
 		return l.own
+	case l.route != 0:
+		return l.route
+	}
+	return l.learned
+}
+
+// set makes id the next hop of the origin that r has, and returns the one it had.
+func (l *layers) set(r *Route, id NextHopID) (old NextHopID) {
+	if !r.Learned {
+		old, l.route = l.route, id
+		return old
+	}
+	old, l.learned = l.learned, id
+	if l.protocol = r.Protocol; id == 0 {
+		l.protocol = 0
+	}
+	return old
+}
+
+// of is the next hop that one origin wants.
+func (l layers) of(learned bool) NextHopID {
+	if learned {
+		return l.learned
 	}
 	return l.route
 }

@@ -14,9 +14,10 @@ const (
 	RouteBlackhole                    // drops silently
 	RouteUnreachable                  // answers with ICMP unreachable
 	RouteProhibit                     // answers with ICMP prohibited
+	RoutePunt                         // goes to the slow path, which alone knows the way
 )
 
-var routeTypeNames = [...]string{"unicast", "blackhole", "unreachable", "prohibit"}
+var routeTypeNames = [...]string{"unicast", "blackhole", "unreachable", "prohibit", "punt"}
 
 // String gives the word of the configuration.
 func (r RouteType) String() string {
@@ -39,15 +40,18 @@ type Hop struct {
 }
 
 // Route is a configured route, or one learnt from a routing protocol. One prefix
-// has one such route in a Table: choosing among several is the caller's.
+// has at most one of each in a Table, of which the configured one forwards:
+// choosing among several learnt ones is the caller's.
 type Route struct {
-	Prefix netip.Prefix
-	Type   RouteType
-	Hops   []Hop // Unicast: 1 to MaxHops; other types: none
+	Prefix   netip.Prefix
+	Type     RouteType
+	Hops     []Hop // Unicast: 1 to MaxHops; other types: none
+	Learned  bool
+	Protocol uint8 // who a learnt route is from, for listings: see rtm_protocol in rtnetlink(7)
 }
 
-// Add installs a route or replaces the one its prefix has; ECMP flows stay with
-// the hops that both have. Connected subnets, broadcasts and our own addresses
+// Add installs a route or replaces the one of its origin that its prefix has;
+// ECMP flows stay with the hops that both have. Connected subnets, broadcasts and our own addresses
 // of equal length win over it, and it takes effect when they go. Errors name the
 // route and wrap ErrPrefix, ErrRoute, ErrGateway, ErrNoInterface or ErrFull.
 func (t *Table) Add(r Route) error {
@@ -58,34 +62,38 @@ func (t *Table) Add(r Route) error {
 	if err != nil {
 		return err
 	}
-	return t.setRoute(r.Prefix, id)
+	return t.setRoute(&r, id)
 }
 
-// Delete removes the route of a prefix. Errors wrap ErrPrefix or ErrNotFound.
+// Delete removes the configured route of a prefix. Errors wrap ErrPrefix or ErrNotFound.
 func (t *Table) Delete(p netip.Prefix) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.commit()
-	if err := t.checkDelete(p); err != nil {
+	r := Route{Prefix: p}
+	if err := t.checkDelete(&r); err != nil {
 		return err
 	}
-	return t.setRoute(p, 0)
+	return t.setRoute(&r, 0)
 }
 
-func (t *Table) checkDelete(p netip.Prefix) error {
+func (t *Table) checkDelete(r *Route) error {
+	p := r.Prefix
 	if err := checkPrefix(p); err != nil {
 		return fmt.Errorf("fib: route %v: %w", p, err)
 	}
-	if l, _ := t.rib.Get(p); l.route == 0 {
+	if l, _ := t.rib.Get(p); l.of(r.Learned) == 0 {
 		return fmt.Errorf("fib: route %v: %w", p, ErrNotFound)
 	}
 	return nil
 }
 
-// setRoute makes id, whose reference it takes over, the route of p; 0 removes.
-func (t *Table) setRoute(p netip.Prefix, id NextHopID) error {
+// setRoute makes id, whose reference it takes over, the next hop of r's prefix
+// and origin; 0 removes.
+func (t *Table) setRoute(r *Route, id NextHopID) error {
 	var old NextHopID
-	err := t.edit(p, func(l *layers) { old, l.route = l.route, id })
+	p := r.Prefix
+	err := t.edit(p, func(l *layers) { old = l.set(r, id) })
 	if err != nil {
 		t.release(id)
 		return fmt.Errorf("fib: route %v: %w", p, err)
@@ -112,6 +120,8 @@ func (t *Table) prepare(r *Route) (NextHopID, error) {
 			return UnreachableID, nil
 		case RouteProhibit:
 			return ProhibitID, nil
+		case RoutePunt:
+			return PuntID, nil
 		}
 		return fail(fmt.Errorf("%w: type %v", ErrRoute, r.Type))
 	}
@@ -135,7 +145,7 @@ func (t *Table) prepare(r *Route) (NextHopID, error) {
 		members = append(members, member{hop: t.byID[id], weight: max(1, r.Hops[i].Weight)})
 	}
 	before, _ := t.rib.Get(r.Prefix)
-	id, err := t.acquireGroup(members, before.route)
+	id, err := t.acquireGroup(members, before.of(r.Learned))
 	if err != nil {
 		return fail(err)
 	}

@@ -128,7 +128,7 @@ func (t *Table) open() error {
 	t.buckets = mem.Slice[uint32](buckets, groupBuckets*t.opts.ECMPGroups)
 	t.ids.limit, t.lines.limit, t.ecmp.limit = uint32(t.opts.NextHops), uint32(lines), uint32(t.opts.ECMPGroups)
 	t.ids.next, t.lines.next = uint32(fixedIDs), uint32(fixedIDs)
-	for id, kind := range [fixedIDs]Kind{None, Blackhole, Unreachable, Prohibit} {
+	for id, kind := range [fixedIDs]Kind{None, Blackhole, Unreachable, Prohibit, Punt} {
 		t.slots[id] = uint32(id)
 		t.adjacencies[id] = Adjacency{Kind: kind, ID: NextHopID(id)}
 	}

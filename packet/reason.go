@@ -50,6 +50,7 @@ const (
 	PuntEtherType
 	PuntExtension
 	PuntUnresolved
+	PuntRoute // a way that only the slow path has
 
 	NumReasons
 )
@@ -92,6 +93,7 @@ var reasonNames = [NumReasons]string{
 	PuntEtherType:   "ethertype",
 	PuntExtension:   "extension",
 	PuntUnresolved:  "unresolved",
+	PuntRoute:       "slow_route",
 }
 
 // String returns the reason's one word.

@@ -14,7 +14,7 @@ import (
 // Needs:  Parse; Tuple for the choice among equal next hops.
 // Writes: NextHop (an adjacency's index), Egress, MTU.
 // Drops:  blackhole; no_route, unreachable, prohibited, no_neighbour with an ICMP error.
-// Punts:  local, multicast (subnet broadcast).
+// Punts:  local, multicast (subnet broadcast), slow_route.
 // Source: FF-5, FF-8, FF-14, FF-16.
 type Route struct {
 	*context
@@ -110,6 +110,8 @@ func unforwardable(p *packet.Packet, a *fib.Adjacency) {
 		p.RejectFor(packet.NoNeighbour, packet.HostUnreachable)
 	case fib.Unreachable:
 		p.RejectFor(packet.Unreachable, packet.HostUnreachable)
+	case fib.Punt:
+		p.PuntFor(packet.PuntRoute)
 	case fib.Prohibit:
 		p.RejectFor(packet.Prohibited, packet.AdminProhibited)
 	default:
