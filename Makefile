@@ -13,7 +13,7 @@ BUILD_PACKAGES := build-essential pkg-config libdpdk-dev dpdk
 TEST_PACKAGES  := iproute2 nftables ethtool iputils-ping iperf3 curl tcpdump tshark python3
 PACKAGES       := $(BUILD_PACKAGES) $(TEST_PACKAGES)
 # Packages without DPDK: they build and test with no C compiler.
-PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./conf ./capture ./bench
+PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./slowpath ./conf ./capture ./bench
 
 .PHONY: help deps build-deps build run test unit pure e2e race fuzz bench lint fmt check clean
 

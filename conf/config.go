@@ -19,6 +19,7 @@ type Config struct {
 	Policy     Policy      `toml:"policy" json:"policy"`
 	Rules      []Rule      `toml:"rules,omitempty" json:"rules"`
 	ICMP       ICMP        `toml:"icmp" json:"icmp"`
+	SlowPath   SlowPath    `toml:"slow_path" json:"slow_path"`
 	Metrics    Metrics     `toml:"metrics" json:"metrics"`
 	Control    Control     `toml:"control" json:"control"`
 	Log        Log         `toml:"log" json:"log"`
@@ -58,6 +59,7 @@ type Port struct {
 	VRF       int            `toml:"vrf" json:"vrf"`
 	Stealth   bool           `toml:"stealth" json:"stealth"` // neither check nor decrement the TTL (FF-7)
 	Options   IPOptions      `toml:"options" json:"options"` // what becomes of IPv4 options (FF-3)
+	TAP       string         `toml:"tap,omitempty" json:"tap,omitempty"` // its twin in the kernel; "" = the port's name, see TAPName
 
 	// The device's own, zero in a sub-port.
 	RxQueues      int      `toml:"rx_queues,omitempty" json:"rx_queues"` // 0 = one per worker, fewer when the device has fewer
@@ -70,6 +72,14 @@ type Port struct {
 
 // IsVLAN tells whether the port is a VLAN sub-port of another.
 func (p *Port) IsVLAN() bool { return p.Parent != "" }
+
+// TAPName is the name of the port's twin in the kernel.
+func (p *Port) TAPName() string {
+	if p.TAP != "" {
+		return p.TAP
+	}
+	return p.Name
+}
 
 // Route is one static route. A unicast route goes by Via and Port, which are one
 // next hop, or by Hops; NextHops gives either as a list.
@@ -190,6 +200,35 @@ type Rule struct {
 // ICMP bounds the errors that the switch sends (FF-10).
 type ICMP struct {
 	ErrorRate int `toml:"error_rate" json:"error_rate"` // per second, worker and type; 0 = none
+}
+
+// SlowPath is the host kernel behind the switch: TAP twins of the ports, and
+// what is punted to them (SP-1 to SP-5).
+type SlowPath struct {
+	Enabled SlowPathMode `toml:"enabled" json:"enabled"`
+	Netns   string       `toml:"netns" json:"netns"`   // a name under /run/netns, or a path; "" = our own
+	Mirror  []Mirror     `toml:"mirror" json:"mirror"` // kernel tables whose routes become ours (SP-2)
+	Rates   PuntRates    `toml:"rates" json:"rates"`
+}
+
+// Mirror is a kernel routing table and the VRF that gets its routes.
+type Mirror struct {
+	Table int `toml:"table" json:"table"` // 254 is the kernel's main table
+	VRF   int `toml:"vrf" json:"vrf"`
+}
+
+// PuntRates bound what each worker gives the kernel, in packets per second; 0 is
+// none (SP-4). Neighbour and Routing are the control traffic's own budgets: it is
+// never counted under the reason it was punted for.
+type PuntRates struct {
+	Neighbour  int `toml:"neighbour" json:"neighbour"`   // ARP and neighbour discovery
+	Routing    int `toml:"routing" json:"routing"`       // routing protocols and what their sessions run on
+	Local      int `toml:"local" json:"local"`           // to an address of ours
+	Multicast  int `toml:"multicast" json:"multicast"`   // to a group or broadcast address
+	Options    int `toml:"options" json:"options"`       // with IPv4 options
+	Extension  int `toml:"extension" json:"extension"`   // with IPv6 extension headers we leave alone
+	EtherType  int `toml:"ethertype" json:"ethertype"`   // neither IP nor ARP
+	Unresolved int `toml:"unresolved" json:"unresolved"` // to a neighbour whose address is not known
 }
 
 // Metrics says where Prometheus finds us.

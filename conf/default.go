@@ -14,6 +14,14 @@ func setDefaults(table any, given func(key string) bool) {
 		t.CT = CT{Enabled: true, MaxFlows: 1 << 20, MaxFlowsIPv6: 1 << 17, Timeouts: kernelTimeouts}
 		t.Policy = Policy{DefaultIn: ActionAccept, DefaultOut: ActionAccept}
 		t.ICMP.ErrorRate = 1000
+		t.SlowPath = SlowPath{
+			Enabled: SlowPathAuto,
+			Mirror:  []Mirror{{Table: mainTable}},
+			Rates: PuntRates{
+				Neighbour: 5000, Routing: 5000, Local: 20000, Multicast: 1000,
+				Options: 1000, Extension: 1000, EtherType: 500, Unresolved: 2000,
+			},
+		}
 		t.Metrics.Address = "127.0.0.1:9475"
 		t.Control.Socket = "/run/ffwd/ffwd.sock"
 		t.Log = Log{Level: LogInfo, Format: LogText}
@@ -49,6 +57,9 @@ func inheritMTU(c *Config, given func(path string) bool) {
 		}
 	}
 }
+
+// mainTable is RT_TABLE_MAIN of rtnetlink(7).
+const mainTable = 254
 
 // kernelTimeouts are Linux's defaults.
 // Source: tcp_timeouts in nf_conntrack_proto_tcp.c, udp_timeouts in

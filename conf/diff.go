@@ -35,6 +35,7 @@ type Changes struct {
 	Neighbours bool `json:"neighbours"`
 	CTTimeouts bool `json:"ct_timeouts"`
 	ICMPRate   bool `json:"icmp_rate"`
+	PuntRates  bool `json:"punt_rates"`
 	LogLevel   bool `json:"log_level"`
 }
 
@@ -60,6 +61,8 @@ func (c *Changes) reloadable(path string) *bool {
 		return &c.CTTimeouts
 	case path == "icmp.error_rate":
 		return &c.ICMPRate
+	case top == "slow_path" && strings.HasPrefix(rest, "rates."):
+		return &c.PuntRates
 	case path == "log.level":
 		return &c.LogLevel
 	}

@@ -38,9 +38,15 @@ func TestDiff(t *testing.T) {
 		{name: "a default spelt out", add: "[log]\nlevel = \"info\"\n"},
 		{
 			name:   "all that can be reloaded",
-			add:    "state = [\"new\"]\n[[rules]]\naction = \"drop\"\n[policy]\ndefault_out = \"drop\"\n[ct.timeouts.udp]\nreplied = \"3m\"\n[icmp]\nerror_rate = 7\n[log]\nlevel = \"debug\"\n",
-			reload: "ct.timeouts.udp.replied: 2m -> 3m\npolicy.default_out: \"accept\" -> \"drop\"\nrules[0].state: [] -> [new]\nrules[1]: rule 1 added\nicmp.error_rate: 1000 -> 7\nlog.level: \"info\" -> \"debug\"",
-			parts:  Changes{Rules: true, CTTimeouts: true, ICMPRate: true, LogLevel: true},
+			add:    "state = [\"new\"]\n[[rules]]\naction = \"drop\"\n[policy]\ndefault_out = \"drop\"\n[ct.timeouts.udp]\nreplied = \"3m\"\n[icmp]\nerror_rate = 7\n[slow_path.rates]\nlocal = 9\n[log]\nlevel = \"debug\"\n",
+			reload: "ct.timeouts.udp.replied: 2m -> 3m\npolicy.default_out: \"accept\" -> \"drop\"\nrules[0].state: [] -> [new]\nrules[1]: rule 1 added\nicmp.error_rate: 1000 -> 7\nslow_path.rates.local: 20000 -> 9\nlog.level: \"info\" -> \"debug\"",
+			parts:  Changes{Rules: true, CTTimeouts: true, ICMPRate: true, PuntRates: true, LogLevel: true},
+		},
+		{
+			name:    "the slow path",
+			replace: []string{"name = \"lan\"", "name = \"lan\"\ntap = \"k\""},
+			add:     "[slow_path]\nenabled = \"off\"\nnetns = \"r\"\nmirror = []\n",
+			restart: "ports[0].tap: \"\" -> \"k\"\nslow_path.enabled: \"auto\" -> \"off\"\nslow_path.netns: \"\" -> \"r\"\nslow_path.mirror[0]: entry 0 removed",
 		},
 		{
 			name: "routes and neighbours",

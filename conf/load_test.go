@@ -75,6 +75,7 @@ promiscuous = true
 steering = "queue"
 stealth = true
 options = "forward"
+tap = "kernel0"
 vrf = 3
 [[ports]]
 name = "lan.100"
@@ -122,6 +123,11 @@ action = "accept"
 protocol = 0
 [icmp]
 error_rate = 0
+[slow_path]
+enabled = "on"
+netns = "router"
+mirror = [{ table = 100 }, { table = 4294967295, vrf = 3 }]
+rates = { neighbour = 1, routing = 2, local = 3, multicast = 4, options = 5, extension = 6, ethertype = 7, unresolved = 0 }
 [metrics]
 address = ""
 [control]
@@ -147,6 +153,9 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if n, ok := c.Rules[1].Protocol.Number(); n != 0 || !ok {
 		t.Errorf("protocol 0: %d, %t", n, ok)
+	}
+	if a, b := c.Ports[0].TAPName(), c.Ports[1].TAPName(); a != "kernel0" || b != "lan.100" {
+		t.Errorf("TAPs %q and %q", a, b)
 	}
 	hops := c.Routes[0].NextHops()
 	if len(hops) != 1 || hops[0].Port != "lan" || hops[0].Via != c.Routes[0].Via || hops[0].Weight != 1 {

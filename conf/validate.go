@@ -63,6 +63,7 @@ func (c *Config) Validate() Faults {
 	v.ct()
 	v.rules()
 	v.services()
+	v.slowPath()
 	return v.faults
 }
 

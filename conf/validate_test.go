@@ -19,13 +19,15 @@ addresses = ["10.2.2.1/24"]
 
 func fill(key string) string { return twoPorts + key }
 
-// faultCases gives documents and all the faults in them, in order.
-var faultCases = []struct {
+// faultCase is a document and all the faults in it, in order.
+type faultCase struct {
 	name   string
 	doc    string
 	want   string // one fault per line, without the file
 	source string
-}{
+}
+
+var faultCases = []faultCase{
 	// Shape.
 	{"syntax", onePort + "mtu = \n", `4: ports.mtu: expected value but found '\n' instead`, "TOML"},
 	{"unknown key", onePort + "mtus = 1500\n", `4: ports[0].mtus: is an unknown key; did you mean "mtu"?`, "strict"},
@@ -310,8 +312,11 @@ state = ["new", "newish", "new"]
 			"7: control.socket: is 108 bytes long, more than 107 (unix(7))", "unix(7)"},
 }
 
-func TestFaults(t *testing.T) {
-	for _, tc := range faultCases {
+func TestFaults(t *testing.T) { checkFaults(t, faultCases) }
+
+func checkFaults(t *testing.T, cases []faultCase) {
+	t.Helper()
+	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := Parse("f", []byte(tc.doc))
 			got := ""

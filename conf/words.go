@@ -15,6 +15,9 @@ type (
 	Hook      string // where a rule is asked (FF-6)
 	Action    string // what a rule decides
 	State     string // a packet's state in connection tracking (CT-2)
+	// SlowPathMode says whether ports get twins in the kernel (SP-1, SP-5).
+	SlowPathMode string
+
 	LogLevel  string // the least severe message logged
 	LogFormat string // the handler of log/slog
 )
@@ -49,6 +52,10 @@ const (
 	StateInvalid     State = "invalid"
 	StateUntracked   State = "untracked"
 
+	SlowPathAuto SlowPathMode = "auto" // where we are allowed to make a TAP
+	SlowPathOn   SlowPathMode = "on"   // or fail at start
+	SlowPathOff  SlowPathMode = "off"
+
 	LogDebug LogLevel = "debug"
 	LogInfo  LogLevel = "info"
 	LogWarn  LogLevel = "warn"
@@ -72,6 +79,9 @@ func (Hook) words() []string   { return words(HookIn, HookOut) }
 func (Action) words() []string { return words(ActionAccept, ActionDrop) }
 func (State) words() []string {
 	return words(StateNew, StateEstablished, StateRelated, StateInvalid, StateUntracked)
+}
+func (SlowPathMode) words() []string {
+	return words(SlowPathAuto, SlowPathOn, SlowPathOff)
 }
 func (LogLevel) words() []string  { return words(LogDebug, LogInfo, LogWarn, LogError) }
 func (LogFormat) words() []string { return words(LogText, LogJSON) }
