@@ -6,15 +6,15 @@ import "ffwd/packet"
 // packet of an established flow reads and writes. 64 bytes.
 type Flow struct {
 	key
-	bytes    [2]uint64 // L3 bytes per direction
-	packets  [2]uint32 // low half; the high half is in the cold part
-	deadline uint32    // tick at which the flow expires
-	verdict  uint32    // cached policy verdicts, see verdict.go
-	ifaces   [4]uint16 // the interfaces they hold for
-	mark     uint32
-	policy   uint16 // timeout policy, 0 is the protocol's default
-	state    State
-	flags    uint8
+	bytes     [2]uint64 // L3 bytes per direction
+	packets   [2]uint32 // low half; the high half is in the cold part
+	deadline  uint32    // tick at which the flow expires
+	verdict   uint32    // generation of the decisions, see verdict.go
+	decisions [4]uint16
+	mark      uint32 // the connection's
+	policy    uint16 // timeout policy, 0 is the protocol's default
+	state     State
+	flags     uint8
 }
 
 // Flags of a flow.

@@ -232,7 +232,7 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 		deadline: now + timeouts[state],
 		state:    state,
 		flags:    inUse,
-		mark:     p.Mark,
+		mark:     p.CtMark,
 	}
 	if p.Is(packet.KeySwapped) {
 		f.flags |= origSwapped

@@ -326,39 +326,38 @@ func TestHashSpreads(t *testing.T) {
 	}
 }
 
-// A verdict holds for its generation, direction, hook and interfaces only.
-func TestVerdictCache(t *testing.T) {
+// FF-6: a decision holds for its generation, direction and hook only, and until rules could
+// see another flow.
+func TestDecisionCache(t *testing.T) {
 	var f Flow
-	f.Cache(7, Original, HookIn, 1, 0, Accepted)
-	f.Cache(7, Original, HookOut, 1, 2, Denied)
-	f.Cache(7, Reply, HookIn, 2, 0, Denied)
+	f.Remember(6, Reply, HookOut, 99)
+	f.Remember(7, Original, HookIn, 1)
+	f.Remember(7, Original, HookOut, 2)
+	f.Remember(7, Reply, HookIn, 3)
 	for _, c := range []struct {
-		name            string
-		gen             uint32
-		dir             int
-		hook            Hook
-		ingress, egress uint16
-		want            Cached
+		name string
+		gen  uint32
+		dir  int
+		hook Hook
+		want uint16
 	}{
-		{"as stored", 7, Original, HookIn, 1, 0, Accepted},
-		{"other hook", 7, Original, HookOut, 1, 2, Denied},
-		{"other direction", 7, Reply, HookIn, 2, 0, Denied},
-		{"never asked", 7, Reply, HookOut, 2, 1, Unknown},
-		{"new ruleset", 8, Original, HookIn, 1, 0, Unknown},
-		{"came in elsewhere", 7, Original, HookIn, 3, 0, Unknown},
-		{"goes out elsewhere", 7, Original, HookOut, 1, 3, Unknown},
+		{"as stored", 7, Original, HookIn, 1},
+		{"other hook", 7, Original, HookOut, 2},
+		{"other direction", 7, Reply, HookIn, 3},
+		{"of the ruleset before", 7, Reply, HookOut, 0},
+		{"new ruleset", 8, Original, HookIn, 0},
 	} {
-		if got := f.Cached(c.gen, c.dir, c.hook, c.ingress, c.egress); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		if got := f.Decision(c.gen, c.dir, c.hook); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
-	f.Cache(7, Original, HookIn, 3, 0, Accepted)
-	if f.Cached(7, Original, HookOut, 3, 2) != Unknown {
-		t.Error("the verdict of another ingress was kept")
+	f.SetMark(0)
+	if f.Decision(7, Original, HookIn) != 1 {
+		t.Error("forgot for the same mark")
 	}
-	f.forget()
-	if f.Cached(7, Original, HookIn, 3, 0) != Unknown {
-		t.Error("forget forgot nothing")
+	f.SetMark(5)
+	if f.Decision(7, Original, HookIn) != 0 || f.Mark() != 5 {
+		t.Error("a new mark did not make the flow forget")
 	}
 }
 

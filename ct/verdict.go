@@ -1,12 +1,12 @@
 package ct
 
-// A flow caches the policy's verdict per direction and hook, so that an
-// established flow costs a compare. The cache holds for one generation of the
-// ruleset and for the interfaces the packet came in and goes out by: an
-// unexpected interface is judged anew, never by what another one was allowed.
+// A flow remembers what the rules of the policy decided for it, per direction and hook,
+// so that an established flow costs a compare. What a decision is, and for which
+// interfaces it holds, is the policy stage's business: a flow keeps its number, and the
+// generation of the ruleset whose numbers they are.
 //
-//	verdict: generation 24 | 4 slots of 2 bits (direction, hook)
-//	ifaces:  ingress and egress per direction
+//	verdict:   generation 24 | 8 unused
+//	decisions: number by 2*direction + hook; 0: ask the rules
 
 // Hook is a policy hook as the cache counts them.
 type Hook int
@@ -17,45 +17,34 @@ const (
 	HookOut
 )
 
-// Cached is a verdict in the cache.
-type Cached uint8
-
-// The zero value is "ask the rules".
-const (
-	Unknown Cached = iota
-	Accepted
-	Denied
-)
-
-const slotMask = 0xff
-
-func slotShift(dir int, hook Hook) int { return 4*dir + 2*int(hook) }
-
-// Cached returns the verdict that the rules of this generation gave the flow in
-// dir at hook for these interfaces, or Unknown. egress counts at HookOut only.
-func (f *Flow) Cached(generation uint32, dir int, hook Hook, ingress, egress uint16) Cached {
-	if f.verdict>>8 != generation || f.ifaces[2*dir] != ingress ||
-		hook == HookOut && f.ifaces[2*dir+1] != egress {
-		return Unknown
+// Decision returns the number of what the rules of this generation decided for the
+// flow's packets in dir at hook, or 0.
+func (f *Flow) Decision(generation uint32, dir int, hook Hook) uint16 {
+	if f.verdict>>8 != generation {
+		return 0
 	}
-	return Cached(f.verdict >> slotShift(dir, hook) & 3)
+	return f.decisions[2*dir+int(hook)]
 }
 
-// Cache stores a verdict for Cached to find. Owner worker only.
-func (f *Flow) Cache(generation uint32, dir int, hook Hook, ingress, egress uint16, v Cached) {
+// Remember stores a decision for Decision to find. Owner worker only.
+func (f *Flow) Remember(generation uint32, dir int, hook Hook, decision uint16) {
 	if f.verdict>>8 != generation {
 		f.verdict = generation << 8
+		f.forget()
 	}
-	if f.ifaces[2*dir] != ingress { // both hooks depend on where it came in
-		f.verdict &^= 0xf << (4 * dir)
-		f.ifaces[2*dir] = ingress
+	f.decisions[2*dir+int(hook)] = decision
+}
+
+// Mark returns the connection's mark. Source: CT-10.
+func (f *Flow) Mark() uint32 { return f.mark }
+
+// SetMark changes the connection's mark, which rules can see. Owner worker only.
+func (f *Flow) SetMark(mark uint32) {
+	if mark != f.mark {
+		f.mark = mark
+		f.forget()
 	}
-	if hook == HookOut {
-		f.ifaces[2*dir+1] = egress
-	}
-	shift := slotShift(dir, hook)
-	f.verdict = f.verdict&^(3<<shift) | uint32(v)<<shift
 }
 
 // forget empties the cache: the flow changed in a way that rules can see.
-func (f *Flow) forget() { f.verdict &^= slotMask }
+func (f *Flow) forget() { f.decisions = [4]uint16{} }

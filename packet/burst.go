@@ -65,7 +65,8 @@ type Packet struct {
 	NextHop unsafe.Pointer // *fib.Adjacency, set by the Route stage, valid in this poll
 	PortsLE uint32         // source and destination port, loaded as one little-endian number, see Ports
 	Flow    uint32         // index in the worker's flow table, 0 when there is none
-	Mark    uint32
+	Mark    uint32         // set by rules and listeners; 0 on arrival
+	CtMark  uint32         // for the flow that this packet may start
 
 	Len     uint16 // bytes from Data to the end of the network packet (padding trimmed)
 	Ingress uint16 // interface index
@@ -83,11 +84,11 @@ type Packet struct {
 	Answer  Answer // the ICMP error of a rejected packet
 }
 
-// Answer names the ICMP error that answers a rejected packet, alike for IPv4 and
-// IPv6. Source: FF-7 to FF-10, FF-14.
+// Answer names what answers a rejected packet, an ICMP error unless it says so, alike
+// for IPv4 and IPv6. Source: FF-6 to FF-10, FF-14.
 type Answer uint8
 
-// The errors the switch sends.
+// The answers the switch sends.
 const (
 	NoAnswer Answer = iota
 	TimeExceeded
@@ -95,6 +96,9 @@ const (
 	HostUnreachable
 	AdminProhibited
 	TooBig // "fragmentation needed" or "packet too big", with Packet.MTU
+	PortUnreachable
+	TCPReset // no ICMP error, but what a closed port answers; TCP only
+	NumAnswers
 )
 
 // Burst is what one poll of one queue gave: N packets, in arrival order.

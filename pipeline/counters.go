@@ -10,18 +10,19 @@ import "ffwd/packet"
 // Source: FF-12.
 type Counters struct {
 	Received    uint64
-	Created     uint64 // ICMP errors, and fragments beyond the first of each packet
+	Created     uint64 // ICMP errors, TCP resets, and fragments beyond the first of each packet
 	Transmitted uint64
 	HandedOver  uint64 // to the worker that owns the flow
 	TakenOver   uint64 // from the worker that received the packet
 	Drops       [packet.NumReasons]uint64
 	Punts       [packet.NumReasons]uint64
 
-	FastForwarded uint64 // packets that left as one frame, or in fragments
+	FastForwarded uint64 // packets that left as one frame, or in fragments all of which left
 	Fragmented    uint64 // packets
 	Fragments     uint64 // made of them
 	Errors        uint64 // ICMP errors made
-	ErrorsLimited uint64 // and not made because of the rate limit
+	Resets        uint64 // TCP resets made
+	ErrorsLimited uint64 // of both, not made because of the rate limit
 
 	Polls      uint64
 	BusyPolls  uint64 // that found packets
@@ -73,7 +74,7 @@ func (c *Counters) Add(other *Counters) {
 		{&c.Transmitted, &other.Transmitted}, {&c.HandedOver, &other.HandedOver},
 		{&c.TakenOver, &other.TakenOver}, {&c.FastForwarded, &other.FastForwarded},
 		{&c.Fragmented, &other.Fragmented}, {&c.Fragments, &other.Fragments},
-		{&c.Errors, &other.Errors}, {&c.ErrorsLimited, &other.ErrorsLimited},
+		{&c.Errors, &other.Errors}, {&c.Resets, &other.Resets}, {&c.ErrorsLimited, &other.ErrorsLimited},
 		{&c.Polls, &other.Polls}, {&c.BusyPolls, &other.BusyPolls},
 		{&c.BusyCycles, &other.BusyCycles}, {&c.Cycles, &other.Cycles},
 	} {

@@ -146,6 +146,56 @@ func TestFragmentFailure(t *testing.T) {
 	if out := w.send(0, udp4(1400)); len(out[1]) != 1 || w.drops(packet.TxFull) != 2 {
 		t.Fatalf("%d pieces left, %d counted", len(out[1]), w.drops(packet.TxFull))
 	}
+	if c, _ := w.worker.Counters(); c.FastForwarded != 0 || c.Fragmented != 1 || c.Fragments != 3 {
+		t.Errorf("%d fast forwarded, %d fragmented into %d", c.FastForwarded, c.Fragmented, c.Fragments)
+	}
+}
+
+// FF-9: a packet that becomes more pieces than a burst or the device takes: all of them
+// leave, or none behind the first one that the device did not take.
+func TestManyFragments(t *testing.T) {
+	const size = 9000
+	ip := ip4(a4, b4, layers.IPProtocol(253))
+	ip.Options = []layers.IPv4Option{{OptionType: 0x94, OptionLength: 40, OptionData: make([]byte, 38)}}
+	f := frame(ip, data(size))
+	for _, room := range []int{-1, 0, 1, 255, 256, 257, 600, 1124, 1125} {
+		w := newWorld(t)
+		w.snapshot.Interfaces[ifLAN].Options = OptionsForward
+		w.publish()
+		w.setMTU(68) // 8 bytes for each piece
+		w.tx[1].room = room
+		out := w.send(0, f)[1]
+		want, whole := (size+7)/8, uint64(1)
+		if room >= 0 && room < want {
+			want, whole = room, 0
+		}
+		c, _ := w.worker.Counters()
+		if len(out) != want || c.FastForwarded != whole || c.Drops[packet.TxFull] != uint64((size+7)/8-want) || c.Ports[1].TxDropped != c.Drops[packet.TxFull] {
+			t.Errorf("room for %d: %d of %d left, %d fast forwarded, %d dropped", room, len(out), want, c.FastForwarded, c.Drops[packet.TxFull])
+		}
+		for i, piece := range out {
+			if got := decode(t, piece).NetworkLayer().(*layers.IPv4); int(got.FragOffset) != i {
+				t.Fatalf("room for %d: piece %d has offset %d", room, i, got.FragOffset)
+			}
+		}
+	}
+}
+
+// FF-12: what the device does not take was not fast forwarded, and an ICMP error never is.
+func TestFastForwardedIsExact(t *testing.T) {
+	w := newWorld(t)
+	w.tx[1].room, w.tx[0].room = 1, 0
+	expired := ip4(a4, b4, layers.IPProtocolUDP)
+	expired.TTL = 1
+	w.send(0, udp4(1), udp4(1), udp6(1), frame(expired, udp(1, 2), data(1)))
+	if c, _ := w.worker.Counters(); c.FastForwarded != 1 || c.Drops[packet.TxFull] != 3 {
+		t.Fatalf("%d fast forwarded, %d not taken", c.FastForwarded, c.Drops[packet.TxFull])
+	}
+	w.tx[0].room = -1
+	w.send(0, frame(expired, udp(1, 2), data(1)))
+	if c, _ := w.worker.Counters(); c.FastForwarded != 1 || c.Errors != 2 {
+		t.Fatalf("%d fast forwarded, %d errors", c.FastForwarded, c.Errors)
+	}
 }
 
 // FuzzFragment feeds arbitrary option bytes through the header that later

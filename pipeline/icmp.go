@@ -9,32 +9,33 @@ import (
 
 // Sizes of ICMP errors, in bytes of L3.
 const (
-	maxError4   = 576  // RFC 1812 4.3.2.3
-	maxError6   = 1280 // RFC 4443 2.4 (c)
-	icmpHeader  = 8
-	errorTTL    = 64
-	errorTOS    = 0xc0 // internetwork control. Source: RFC 1812 4.3.2.5
-	answerKinds = int(packet.TooBig) + 1
-
-	icmpv6Redirect = 137 // informational by its number, but no error is sent about it. Source: RFC 4443 2.4 (e.2)
+	maxError4      = 576  // RFC 1812 4.3.2.3
+	maxError6      = 1280 // RFC 4443 2.4 (c)
+	icmpHeader     = 8
+	errorTTL       = 64
+	errorTOS       = 0xc0 // internetwork control. Source: RFC 1812 4.3.2.5
+	icmpv6Redirect = 137  // informational by its number, but no error is sent about it. Source: RFC 4443 2.4 (e.2)
 )
 
 // errorCode is an Answer on the wire: type and code per family.
 // Source: RFC 792, RFC 1812 5.2.7.1, RFC 4443 section 3.
-var errorCode = [answerKinds]struct{ type4, code4, type6, code6 uint8 }{
+var errorCode = [packet.NumAnswers]struct{ type4, code4, type6, code6 uint8 }{
 	packet.TimeExceeded:    {packet.ICMPTimeExceeded, 0, packet.ICMPv6TimeExceeded, 0},
 	packet.NetUnreachable:  {packet.ICMPUnreachable, 0, packet.ICMPv6Unreachable, 0},
 	packet.HostUnreachable: {packet.ICMPUnreachable, 1, packet.ICMPv6Unreachable, 3},
 	packet.AdminProhibited: {packet.ICMPUnreachable, 13, packet.ICMPv6Unreachable, 1},
 	packet.TooBig:          {packet.ICMPUnreachable, 4, packet.ICMPv6TooBig, 0},
+	packet.PortUnreachable: {packet.ICMPUnreachable, 3, packet.ICMPv6Unreachable, 4},
 }
 
-// answer adds the ICMP error about a rejected packet to w.errors, if there may
-// be one. The packet itself stays as it is.
-// Source: FF-7 to FF-10, FF-14.
+// answer adds what answers a rejected packet to w.errors, if there may be an answer.
+// The packet itself stays as it is.
+// Source: FF-6 to FF-10, FF-14.
 func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 	in := &w.snap.Interfaces[p.Ingress]
-	if w.errors.N == len(w.errors.Pkts) || !mayAnswer(p) || !in.answers(p) {
+	may := p.Answer == packet.TCPReset && mayReset(p) ||
+		p.Answer != packet.TCPReset && mayAnswer(p) && in.answers(p)
+	if !may || w.errors.N == len(w.errors.Pkts) {
 		return
 	}
 	if !w.limits.allow(p.Answer, w.snap.ErrorRate, nowNs) {
@@ -44,11 +45,16 @@ func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 	if !w.config.Pool.Alloc(unsafe.Pointer(&w.scratch[0]), 1) {
 		return
 	}
-	w.counter.Errors++
 	w.counter.Created++
 	e := &w.errors.Pkts[w.errors.N]
 	w.errors.N++
 	*e = packet.Packet{Mbuf: w.scratch[0], Ingress: p.Ingress, L3: packet.EthernetLen, Verdict: packet.Continue}
+	if p.Answer == packet.TCPReset {
+		w.counter.Resets++
+		buildReset(e, p)
+		return
+	}
+	w.counter.Errors++
 	if p.Is(packet.IsIPv6) {
 		buildError6(e, p, in)
 	} else {
@@ -141,9 +147,9 @@ func makeRoom(e *packet.Packet, etherType uint16, n int) []byte {
 	return frame[packet.EthernetLen:]
 }
 
-// limiter is a token bucket per kind of error; a bucket holds what a tenth of a
+// limiter is a token bucket per kind of answer; a bucket holds what a tenth of a
 // second lets through. Source: FF-10; RFC 1812 4.3.2.8, RFC 4443 2.4 (f).
-type limiter [answerKinds]struct {
+type limiter [packet.NumAnswers]struct {
 	tokens float64
 	lastNs int64
 }

@@ -8,54 +8,146 @@ import (
 	"ffwd/policy"
 )
 
-// Policy asks the rules of one hook. A flow's verdict is cached in the flow, so
-// that an established flow costs a compare; an empty hook costs nothing.
+// Policy asks the rules of one hook. What they decide for a flow is remembered in the
+// flow, so that an established flow costs a compare and two additions; an empty hook
+// costs nothing.
 //
 // Needs:  Conntrack; at the out hook also Route.
-// Writes: the flow's verdict cache.
-// Drops:  policy_in, policy_out.
-// Source: FF-6.
+// Writes: Mark, CtMark; the flow's mark and decisions; the rules' hits.
+// Drops:  policy_in, policy_out; with an answer where a rule rejects.
+// Source: FF-6. Design: docs/decisions/0005-rule-decisions.md.
 type Policy struct {
 	*context
-	hook ct.Hook
+	hook   ct.Hook
+	reason packet.Reason
+}
+
+func newPolicy(c *context, hook ct.Hook) *Policy {
+	reason := packet.PolicyIn
+	if hook == ct.HookOut {
+		reason = packet.PolicyOut
+	}
+	return &Policy{c, hook, reason}
 }
 
 // Process judges the burst.
 func (s *Policy) Process(b *packet.Burst) {
 	rules := s.snap.Rules
-	hook := policy.HookIn
-	reason := packet.PolicyIn
-	if s.hook == ct.HookOut {
-		hook, reason = policy.HookOut, packet.PolicyOut
-	}
-	if rules.Empty(hook) {
+	if rules.Empty(policy.Hook(s.hook)) {
 		return
 	}
 	generation := rules.Generation()
+	s.ledger.follow(generation, rules.Len())
 	for i := range b.Live() {
 		p := &b.Pkts[i]
 		if p.Verdict != packet.Continue {
 			continue
 		}
-		verdict := ct.Unknown
 		if p.Flow != 0 {
-			verdict = s.table.Flow(p.Flow).Cached(generation, direction(p), s.hook, p.Ingress, p.Egress)
+			n := s.table.Flow(p.Flow).Decision(generation, direction(p), s.hook)
+			if d := &s.ledger.decisions[n&(maxDecisions-1)]; d.holdsFor(p) {
+				d.hits.add(p)
+				p.Mark = d.markAfter
+				if d.action != policy.Accept {
+					s.refuse(p, d.action, d.answer)
+				}
+				continue
+			}
 		}
-		if verdict == ct.Unknown {
-			verdict = s.ask(rules, hook, p)
-		}
-		if verdict != ct.Accepted {
-			p.DropFor(reason)
-		}
+		s.ask(rules, p)
 	}
 }
 
-// ask evaluates the rules and caches the answer.
-func (s *Policy) ask(rules *policy.Ruleset, hook policy.Hook, p *packet.Packet) ct.Cached {
+// refuse ends the packet's way as an action says that is not Accept.
+func (s *Policy) refuse(p *packet.Packet, action policy.Action, answer packet.Answer) {
+	if action == policy.Reject {
+		p.RejectFor(s.reason, answer)
+		return
+	}
+	p.DropFor(s.reason)
+}
+
+// ask walks the rules, does what they say, and remembers what they decided.
+func (s *Policy) ask(rules *policy.Ruleset, p *packet.Packet) {
+	hook := policy.Hook(s.hook)
+	k := s.key(p)
+	d := decided{ingress: p.Ingress, egress: p.Egress, markBefore: p.Mark}
+	ctMark := k.CtMark
+	for after := -1; ; {
+		action, rule := rules.MatchAfter(hook, &k, after)
+		slot := s.ledger.slot(rule, s.hook)
+		s.ledger.hits[slot].add(p)
+		d.pass(slot)
+		d.action = action
+		if rule < 0 {
+			break
+		}
+		e := rules.Effect(rule)
+		s.mark(p, &k, e)
+		if action == policy.Reject {
+			d.answer = answerTo(p, e.RejectWith)
+		}
+		if action.Terminal() {
+			break
+		}
+		after = rule
+	}
+	d.markAfter = p.Mark
+	// What was decided by a connection's mark that is another one now is not what the
+	// next packet would be told.
+	if p.Flow != 0 && d.passed <= maxPassed && k.CtMark == ctMark {
+		s.table.Flow(p.Flow).Remember(rules.Generation(), direction(p), s.hook, s.ledger.enter(&d))
+	}
+	if d.action != policy.Accept {
+		s.refuse(p, d.action, d.answer)
+	}
+}
+
+// mark sets the packet's and its connection's mark as a rule says. A flow that is not
+// confirmed yet has its mark in the packet.
+func (s *Policy) mark(p *packet.Packet, k *policy.Key, e *policy.Effect) {
+	p.Mark = e.SetMark.Set(p.Mark)
+	k.Mark = p.Mark
+	if e.SetCtMark.Mask == 0 {
+		return
+	}
+	k.CtMark = e.SetCtMark.Set(k.CtMark)
+	if p.Flow != 0 {
+		s.table.Flow(p.Flow).SetMark(k.CtMark)
+	} else {
+		p.CtMark = k.CtMark
+	}
+}
+
+// answerTo says how the sender of a packet is told.
+func answerTo(p *packet.Packet, with policy.RejectWith) packet.Answer {
+	switch with {
+	case policy.TCPReset:
+		return packet.TCPReset
+	case policy.HostUnreachable:
+		return packet.HostUnreachable
+	case policy.NetUnreachable:
+		return packet.NetUnreachable
+	case policy.AdminProhibited:
+		return packet.AdminProhibited
+	case policy.RejectDefault:
+		if p.Proto == packet.ProtoTCP {
+			return packet.TCPReset
+		}
+	}
+	return packet.PortUnreachable
+}
+
+// key is what the rules look at in a packet.
+func (s *Policy) key(p *packet.Packet) policy.Key {
 	src, dst := p.Ports()
 	k := policy.Key{
 		SrcPort: src, DstPort: dst, InPort: p.Ingress, OutPort: p.Egress,
 		Family: 4, Protocol: p.Proto, HasPorts: p.Is(packet.HasPorts), State: policy.State(p.State),
+		Mark: p.Mark, CtMark: p.CtMark,
+	}
+	if p.Flow != 0 {
+		k.CtMark = s.table.Flow(p.Flow).Mark()
 	}
 	switch p.Proto {
 	case packet.ProtoICMP, packet.ProtoICMPv6:
@@ -75,14 +167,7 @@ func (s *Policy) ask(rules *policy.Ruleset, hook policy.Hook, p *packet.Packet) 
 		binary.BigEndian.PutUint32(k.Src[12:], h.Src())
 		binary.BigEndian.PutUint32(k.Dst[12:], h.Dst())
 	}
-	verdict := ct.Denied
-	if action, _ := rules.Match(hook, &k); action == policy.Accept {
-		verdict = ct.Accepted
-	}
-	if p.Flow != 0 {
-		s.table.Flow(p.Flow).Cache(rules.Generation(), direction(p), s.hook, p.Ingress, p.Egress, verdict)
-	}
-	return verdict
+	return k
 }
 
 func direction(p *packet.Packet) int {

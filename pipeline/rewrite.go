@@ -45,7 +45,7 @@ func (*Rewrite) Process(b *packet.Burst) {
 		}
 		// Only written: the mbuf may have left the nearest cache since Parse, and a
 		// store does not wait for it.
-		m.PktLen, m.DataLen = uint32(p.Len), p.Len
+		m.PacketType, m.PktLen, m.DataLen = 0, uint32(p.Len), p.Len
 		m.OlFlags = 0 // no offload is asked of the device
 	}
 }

@@ -18,6 +18,7 @@ type context struct {
 	table    *ct.Table // nil: stateless
 	secret   *ct.Secret
 	counters *Counters
+	ledger   *ledger
 	port     uint16         // physical port the burst came from
 	received []*packet.Mbuf // what the receive queue gave, for Parse
 }
@@ -52,9 +53,9 @@ func stages(c *context, s *Steer) [stageOutput]Stage {
 		stageTuple:     &Tuple{c},
 		stageSteer:     s,
 		stageConntrack: &Conntrack{c},
-		stagePolicyIn:  &Policy{context: c, hook: ct.HookIn},
+		stagePolicyIn:  newPolicy(c, ct.HookIn),
 		stageRoute:     &Route{context: c},
-		stagePolicyOut: &Policy{context: c, hook: ct.HookOut},
+		stagePolicyOut: newPolicy(c, ct.HookOut),
 		stageTTL:       &TTL{c},
 		stageMTU:       &MTU{},
 		stageRewrite:   &Rewrite{},

@@ -69,7 +69,7 @@ type Worker struct {
 	limits  limiter
 	tx      []txBuffer
 	garbage txBuffer // mbufs to be freed
-	scratch []*packet.Mbuf
+	scratch []*packet.Mbuf // of maxPieces: what is being made
 	region  *mem.Region
 	bursts  uint64 // counts towards SampleEvery
 	last    uint64 // cycles at the latest poll
@@ -88,22 +88,23 @@ func NewWorker(c Config) (*Worker, error) {
 	// Arrays of mbuf pointers lie outside the Go heap: cgo looks at every
 	// element of one inside, at 900 ns a call.
 	const array = packet.MaxBurst
-	pointers := array * (3 + len(c.Tx))
+	pointers := maxPieces + array*(2+len(c.Tx))
 	region, err := mem.Map(pointers*int(unsafe.Sizeof(uintptr(0))), mem.Plain)
 	if err != nil {
 		return nil, fmt.Errorf("pipeline: worker %d: %w", c.Index, err)
 	}
 	all := unsafe.Slice((**packet.Mbuf)(region.Base()), pointers)
-	next := func() []*packet.Mbuf {
-		a := all[:array:array]
-		all = all[array:]
+	take := func(n int) []*packet.Mbuf {
+		a := all[:n:n]
+		all = all[n:]
 		return a
 	}
+	next := func() []*packet.Mbuf { return take(array) }
 	w := &Worker{config: c, region: region, stopped: make(chan struct{})}
 	w.counter.Ports = make([]PortCounters, len(c.Tx))
-	w.context = context{snap: c.Snapshot.Load(), table: c.Table, secret: c.Secret, counters: &w.counter, received: next()}
+	w.context = context{snap: c.Snapshot.Load(), table: c.Table, secret: c.Secret, counters: &w.counter, ledger: newLedger(), received: next()}
 	w.garbage = txBuffer{mbufs: next()}
-	w.scratch = next()
+	w.scratch = take(maxPieces)
 	for _, q := range c.Tx {
 		w.tx = append(w.tx, txBuffer{queue: q, mbufs: next()})
 	}

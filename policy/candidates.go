@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/binary"
 	"net/netip"
+	"sort"
 )
 
 // candidates are the rules that can match a packet of one hook, family and
@@ -51,16 +52,22 @@ type detail struct {
 	src, dst           []maskedAddr
 	srcPorts, dstPorts []PortRange // nil when the head's span is the whole list
 	inPorts, outPorts  portSet     // as above
+	mark, ctMark       Bits
 }
 
-// match returns the first candidate that matches, or index -1.
+// match returns the first candidate behind the rule with index after that matches, or
+// index -1. After -1 is the whole list.
 //
 // Nearly all candidates of a long list are told by the destination port, so it
 // stands alone before the call. Without ports it may be anything: who asks for
 // ports is turned away in matches, and who does not has a span that holds all.
-func (c *candidates) match(k *Key) (Action, int) {
+func (c *candidates) match(k *Key, after int) (Action, int) {
 	dstPort := k.DstPort
-	for i := range c.heads {
+	first := 0
+	if after >= 0 {
+		first = sort.Search(len(c.heads), func(i int) bool { return int(c.heads[i].index) > after })
+	}
+	for i := first; i < len(c.heads); i++ {
 		h := &c.heads[i]
 		if !h.dstPorts.has(dstPort) || !h.matches(k) {
 			continue
@@ -86,11 +93,11 @@ func (h *head) matches(k *Key) bool {
 // empty tells whether the detail matches all, and need not be kept.
 func (d *detail) empty() bool {
 	return len(d.src)+len(d.dst)+len(d.srcPorts)+len(d.dstPorts) == 0 &&
-		d.inPorts == nil && d.outPorts == nil
+		d.inPorts == nil && d.outPorts == nil && d.mark == Bits{} && d.ctMark == Bits{}
 }
 
 func (d *detail) matches(k *Key) bool {
-	return anyHolds(d.src, &k.Src) && anyHolds(d.dst, &k.Dst) &&
+	return d.mark.In(k.Mark) && d.ctMark.In(k.CtMark) && anyHolds(d.src, &k.Src) && anyHolds(d.dst, &k.Dst) &&
 		anyRangeHas(d.dstPorts, k.DstPort) && anyRangeHas(d.srcPorts, k.SrcPort) &&
 		d.inPorts.has(k.InPort) && d.outPorts.has(k.OutPort)
 }

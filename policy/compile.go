@@ -21,10 +21,10 @@ func Compile(rules []Rule, defaults Defaults, generation uint32) (*Ruleset, erro
 		return nil, fmt.Errorf("policy: compile: generation %d is not in 1..%d", generation, MaxGeneration)
 	case len(rules) > MaxRules:
 		return nil, fmt.Errorf("policy: compile: %d rules are more than %d", len(rules), MaxRules)
-	case defaults.In > Accept || defaults.Out > Accept:
+	case defaults.In > Accept || defaults.Out > Accept: // a default tells nobody, as in nftables
 		return nil, fmt.Errorf("policy: compile: defaults %s and %s", defaults.In, defaults.Out)
 	}
-	s := &Ruleset{rules: make([]Rule, len(rules)), generation: generation}
+	s := &Ruleset{rules: make([]Rule, len(rules)), effects: make([]Effect, len(rules)), generation: generation}
 	byID := make(map[uint32]int)
 	for i := range rules {
 		if err := rules[i].check(); err != nil {
@@ -36,7 +36,7 @@ func Compile(rules []Rule, defaults Defaults, generation uint32) (*Ruleset, erro
 			}
 			byID[id] = i
 		}
-		s.rules[i] = rules[i].clone()
+		s.rules[i], s.effects[i] = rules[i].clone(), rules[i].effect()
 	}
 	s.hooks[HookIn] = compileHook(s.rules, HookIn, defaults.In)
 	s.hooks[HookOut] = compileHook(s.rules, HookOut, defaults.Out)
@@ -136,6 +136,7 @@ func compileRule(r *Rule, index int) compiledRule {
 	h.inPorts, d.inPorts = compileInterfaces(r.InPorts)
 	h.outPorts, d.outPorts = compileInterfaces(r.OutPorts)
 	d.src, d.dst = compilePrefixes(r.Src), compilePrefixes(r.Dst)
+	d.mark, d.ctMark = r.Mark, r.CtMark
 
 	c := compiledRule{head: h}
 	if !d.empty() {

@@ -20,6 +20,7 @@
 //
 // To add a match: a field in Rule and Key, its check in Rule.check, a bound in
 // head if it fits and an exact test in detail.matches, and the same in the naive
-// matcher of the property test. To add an action: a constant and, if it has
-// arguments, a field in Rule that the caller finds by the index.
+// matcher of the property test. To add an action: a constant, and its arguments
+// in Rule and Effect; then its case where the policy stage acts on decisions. One
+// that is not Terminal lets the walk go on with MatchAfter.
 package policy

@@ -10,8 +10,8 @@ import (
 
 // naive walks the rules as the operator wrote them and looks at each list with
 // the standard library: no candidate lists, hulls, masks or words.
-func naive(rules []Rule, defaults Defaults, hook Hook, k *Key) (Action, int) {
-	for i := range rules {
+func naive(rules []Rule, defaults Defaults, hook Hook, k *Key, after int) (Action, int) {
+	for i := after + 1; i < len(rules); i++ {
 		if r := &rules[i]; r.Hook == hook && naiveMatches(r, k) {
 			return r.Action, i
 		}
@@ -39,14 +39,20 @@ func naiveMatches(r *Rule, k *Key) bool {
 		portIn(r.SrcPorts, k.SrcPort) && portIn(r.DstPorts, k.DstPort) &&
 		(len(r.InPorts) == 0 || slices.Contains(r.InPorts, k.InPort)) &&
 		(len(r.OutPorts) == 0 || slices.Contains(r.OutPorts, k.OutPort)) &&
-		(r.States == 0 || r.States.Has(k.State))
+		(r.States == 0 || r.States.Has(k.State)) &&
+		(k.Mark^r.Mark.Value)&r.Mark.Mask == 0 && (k.CtMark^r.CtMark.Value)&r.CtMark.Mask == 0
 }
 
 // Small worlds, so that rules and packets meet: a handful of addresses, ports
 // and interfaces, and more protocols than there are lists.
 var (
-	drawProtocol  = rapid.SampledFrom([]uint8{6, 17, 132, 1, 58, 47, 0, 50, 51, 89, 103, 112, 255})
-	drawPort      = rapid.SampledFrom([]uint16{0, 1, 79, 80, 81, 443, 1023, 1024, 65534, 65535})
+	drawProtocol = rapid.SampledFrom([]uint8{6, 17, 132, 1, 58, 47, 0, 50, 51, 89, 103, 112, 255})
+	drawPort     = rapid.SampledFrom([]uint16{0, 1, 79, 80, 81, 443, 1023, 1024, 65534, 65535})
+	drawMark     = rapid.SampledFrom([]uint32{0, 1, 2, 3, 1 << 31})
+	drawBits     = rapid.Custom(func(t *rapid.T) Bits {
+		mask := rapid.SampledFrom([]uint32{0, 0, 1, 3, 1 << 31, 0xffffffff}).Draw(t, "mask")
+		return Bits{drawMark.Draw(t, "value") & mask, mask}
+	})
 	drawInterface = rapid.SampledFrom([]uint16{0, 1, 2, 63, 64, 65, 127, 128, 1023, 65535})
 )
 
@@ -69,7 +75,9 @@ func drawRule(t *rapid.T) Rule {
 	is4 := rapid.Bool().Draw(t, "IPv4")
 	r := Rule{
 		Hook:     Hook(rapid.IntRange(0, 1).Draw(t, "hook")),
-		Action:   Action(rapid.IntRange(0, 1).Draw(t, "action")),
+		Action:   Action(rapid.IntRange(0, int(actionCount)-1).Draw(t, "action")),
+		Mark:     drawBits.Draw(t, "mark"),
+		CtMark:   drawBits.Draw(t, "ct mark"),
 		InPorts:  rapid.SliceOfN(drawInterface, 0, 3).Draw(t, "in"),
 		Src:      drawPrefixes(t, is4, "src"),
 		Dst:      drawPrefixes(t, is4, "dst"),
@@ -102,12 +110,15 @@ func drawKey(t *rapid.T) Key {
 		Protocol: drawProtocol.Draw(t, "protocol"),
 		HasPorts: rapid.Bool().Draw(t, "has ports"),
 		State:    State(rapid.IntRange(0, int(stateCount)-1).Draw(t, "state")),
+		Mark:     drawMark.Draw(t, "mark"),
+		CtMark:   drawMark.Draw(t, "ct mark"),
 	}
 	k.setAddrs(drawAddr(t, is4, "src"), drawAddr(t, is4, "dst"))
 	return k
 }
 
-// FF-6: a compiled ruleset decides as the list that the operator wrote.
+// FF-6: a compiled ruleset decides as the list that the operator wrote, from the top
+// and from any rule on.
 func TestMatchAgainstNaive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rules := rapid.SliceOfN(rapid.Custom(drawRule), 0, 40).Draw(t, "rules")
@@ -119,8 +130,9 @@ func TestMatchAgainstNaive(t *testing.T) {
 		for range 20 {
 			k := drawKey(t)
 			for hook := range hookCount {
-				gotAction, gotIndex := s.Match(hook, &k)
-				wantAction, wantIndex := naive(rules, defaults, hook, &k)
+				after := rapid.IntRange(-1, len(rules)).Draw(t, "after")
+				gotAction, gotIndex := s.MatchAfter(hook, &k, after)
+				wantAction, wantIndex := naive(rules, defaults, hook, &k, after)
 				if gotAction != wantAction || gotIndex != wantIndex {
 					t.Fatalf("%s %+v: got %s by %d, want %s by %d",
 						hook, k, gotAction, gotIndex, wantAction, wantIndex)

@@ -20,9 +20,15 @@ const (
 type Action uint8
 
 const (
-	Drop Action = iota
-	Accept
+	Drop     Action = iota
+	Accept          // on to the next hook
+	Reject          // drop, and tell the sender: Rule.RejectWith
+	Continue        // on to the next rule, after what else the rule does
+	actionCount
 )
+
+// Terminal tells whether the action ends the walk through the rules of a hook.
+func (a Action) Terminal() bool { return a != Continue }
 
 // State is a packet's state in connection tracking. The zero State is Invalid,
 // so that forgetting fails closed.
@@ -57,7 +63,7 @@ func (s StateSet) Has(state State) bool { return s>>state&1 != 0 }
 
 var (
 	hookNames   = [...]string{HookIn: "in", HookOut: "out"}
-	actionNames = [...]string{Drop: "drop", Accept: "accept"}
+	actionNames = [...]string{Drop: "drop", Accept: "accept", Reject: "reject", Continue: "continue"}
 	stateNames  = [...]string{
 		Invalid: "invalid", New: "new", Established: "established",
 		Related: "related", Untracked: "untracked",
@@ -100,8 +106,14 @@ type Rule struct {
 	// such as a later fragment, does not match a rule that has some.
 	SrcPorts, DstPorts []PortRange
 
-	States  StateSet
-	Comment string
+	States StateSet
+
+	// Marks that the packet and its connection must have when the rule is asked.
+	Mark, CtMark Bits
+
+	RejectWith         RejectWith // Action Reject
+	SetMark, SetCtMark Bits       // what the rule sets, before its Action
+	Comment            string
 }
 
 // Protocols with ports, by IANA number.
@@ -120,8 +132,12 @@ func (r *Rule) check() error {
 	switch {
 	case r.Hook >= hookCount:
 		return fmt.Errorf("%w: hook %d", ErrRule, r.Hook)
-	case r.Action > Accept:
+	case r.Action >= actionCount:
 		return fmt.Errorf("%w: action %d", ErrRule, r.Action)
+	case r.RejectWith >= rejectCount || r.RejectWith != RejectDefault && r.Action != Reject:
+		return fmt.Errorf("%w: action %s with %s", ErrRule, r.Action, r.RejectWith)
+	case r.RejectWith == TCPReset && r.Protocol != protoTCP:
+		return fmt.Errorf("%w: a TCP reset for protocol %d", ErrRule, r.Protocol)
 	case len(r.OutPorts) > 0 && r.Hook != HookOut:
 		return fmt.Errorf("%w: egress ports in hook %s", ErrRule, r.Hook)
 	case r.Protocol < AnyProtocol || r.Protocol > 255:
@@ -130,6 +146,11 @@ func (r *Rule) check() error {
 		return fmt.Errorf("%w: ports of protocol %d", ErrRule, r.Protocol)
 	case r.States&^anyState != 0:
 		return fmt.Errorf("%w: states %#x", ErrRule, uint8(r.States))
+	}
+	for _, b := range [...]Bits{r.Mark, r.CtMark, r.SetMark, r.SetCtMark} {
+		if b.Value&^b.Mask != 0 {
+			return fmt.Errorf("%w: mark %#x has bits outside the mask %#x", ErrRule, b.Value, b.Mask)
+		}
 	}
 	for _, list := range [][]PortRange{r.SrcPorts, r.DstPorts} {
 		for _, p := range list {

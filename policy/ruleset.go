@@ -15,6 +15,7 @@ type Key struct {
 	Protocol         uint8  // after any IPv6 extension headers
 	HasPorts         bool   // false: the ports are not in this packet
 	State            State
+	Mark, CtMark     uint32 // of the packet, and of its connection
 }
 
 // MaxGeneration is the largest generation: 24 bits, as many as a flow keeps.
@@ -32,6 +33,7 @@ func NextGeneration(g uint32) uint32 {
 // Ruleset is a compiled rule list. It is never written after Compile.
 type Ruleset struct {
 	rules      []Rule
+	effects    []Effect // by rule
 	generation uint32
 	hooks      [hookCount]hookLists
 }
@@ -73,12 +75,16 @@ func (s *Ruleset) Empty(hook Hook) bool { return s.hooks[hook].empty }
 // verdict of a flow's first packet holds for those after it.
 func (s *Ruleset) Stateless(hook Hook) bool { return s.hooks[hook].stateless }
 
-// Match returns what the ruleset decides for a packet at a hook, and the index of
-// the rule in the list given to Compile, or -1 when the default decided.
+// Match returns the action of the first rule of a hook that matches, and the rule's
+// index in the list given to Compile, or the hook's default and -1.
 //
-// It reads only, allocates nothing, and may be called by any worker. A Family
-// that is neither 4 nor 6 is dropped.
-func (s *Ruleset) Match(hook Hook, k *Key) (Action, int) {
+// After an action that is not Terminal the caller does what the rule's Effect says and
+// goes on with MatchAfter. It reads only, allocates nothing, and may be called by any
+// worker. A Family that is neither 4 nor 6 is dropped.
+func (s *Ruleset) Match(hook Hook, k *Key) (Action, int) { return s.MatchAfter(hook, k, -1) }
+
+// MatchAfter is Match among the rules behind the one with index after.
+func (s *Ruleset) MatchAfter(hook Hook, k *Key, after int) (Action, int) {
 	h := &s.hooks[hook]
 	var f *familyLists
 	switch k.Family {
@@ -89,7 +95,7 @@ func (s *Ruleset) Match(hook Hook, k *Key) (Action, int) {
 	default:
 		return Drop, -1
 	}
-	if action, index := f.classes[f.classOf[k.Protocol]].match(k); index >= 0 {
+	if action, index := f.classes[f.classOf[k.Protocol]].match(k, after); index >= 0 {
 		return action, index
 	}
 	return h.fallback, -1

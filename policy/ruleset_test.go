@@ -194,7 +194,12 @@ func TestCompileRefuses(t *testing.T) {
 		rule Rule
 	}{
 		{"hook", Rule{Hook: hookCount, Protocol: 6}},
-		{"action", Rule{Action: 2, Protocol: 6}},
+		{"action", Rule{Action: actionCount, Protocol: 6}},
+		{"reject_with of another action", Rule{Action: Drop, RejectWith: TCPReset, Protocol: 6}},
+		{"reject_with", Rule{Action: Reject, RejectWith: rejectCount, Protocol: 6}},
+		{"a reset for UDP", Rule{Action: Reject, RejectWith: TCPReset, Protocol: 17}},
+		{"a mark outside its mask", Rule{Protocol: 6, Mark: Bits{2, 1}}},
+		{"a mark set outside its mask", Rule{Protocol: 6, SetCtMark: Bits{2, 1}}},
 		{"egress in hook in", Rule{OutPorts: []uint16{1}, Protocol: 6}},
 		{"protocol below", Rule{Protocol: -2}},
 		{"protocol above", Rule{Protocol: 256}},

@@ -1,0 +1,48 @@
+package policy
+
+// RejectWith says how the sender of a rejected packet is told.
+type RejectWith uint8
+
+// The zero value leaves the choice to the packet's protocol.
+const (
+	RejectDefault   RejectWith = iota // TCP: a reset, else port unreachable; as nftables does
+	TCPReset                          // RFC 9293 3.10.7.1; for TCP only
+	PortUnreachable                   // as if nobody listened there
+	HostUnreachable
+	NetUnreachable
+	AdminProhibited // RFC 1812 5.2.7.1 code 13
+	rejectCount
+)
+
+var rejectNames = [...]string{
+	RejectDefault: "default", TCPReset: "tcp_reset", PortUnreachable: "port_unreachable",
+	HostUnreachable: "host_unreachable", NetUnreachable: "net_unreachable", AdminProhibited: "admin_prohibited",
+}
+
+func (r RejectWith) String() string { return name(rejectNames[:], int(r)) }
+
+// Bits are those bits of a 32-bit mark that Mask names, with the values in Value, which
+// has no others. The zero Bits hold for any mark and change none.
+type Bits struct{ Value, Mask uint32 }
+
+// In tells whether the mark has the bits.
+func (b Bits) In(mark uint32) bool { return mark&b.Mask == b.Value }
+
+// Set returns the mark with the bits set and all others as they were.
+func (b Bits) Set(mark uint32) uint32 { return mark&^b.Mask | b.Value }
+
+// Effect is what a rule does to a packet that matches: all that the policy stage needs
+// of it, in one place. Action decides last; the rest is done whatever it says.
+type Effect struct {
+	Action     Action
+	RejectWith RejectWith // Action Reject
+	SetMark    Bits       // of the packet
+	SetCtMark  Bits       // of its connection
+}
+
+// Effect returns what the rule with this index does. It is not to be written.
+func (s *Ruleset) Effect(index int) *Effect { return &s.effects[index] }
+
+func (r *Rule) effect() Effect {
+	return Effect{Action: r.Action, RejectWith: r.RejectWith, SetMark: r.SetMark, SetCtMark: r.SetCtMark}
+}
