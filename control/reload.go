@@ -165,11 +165,10 @@ func (s *Switch) setRoutes(done *journal, next *conf.Config) error {
 		return err
 	}
 	for i, table := range s.tables {
-		// Noted first: a table that fills up on the way has taken some already.
-		done.note(func() error { return table.SetRoutes(before[i]) })
 		if err := table.SetRoutes(after[i]); err != nil {
 			return fmt.Errorf("vrf %d: %w", s.vrfs[i], err)
 		}
+		done.note(func() error { return table.SetRoutes(before[i]) })
 	}
 	return nil
 }

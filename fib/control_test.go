@@ -60,12 +60,35 @@ func (m *controlModel) answer(a netip.Addr) verdict {
 		case r.Type == RouteBlackhole:
 			take(p, 1, verdict{kind: Blackhole})
 		case r.Hops[0].Via.IsValid():
-			take(p, 1, verdict{kind: Forward, iface: r.Hops[0].Iface, gw: r.Hops[0].Via})
+			iface := r.Hops[0].Iface
+			if iface == 0 {
+				iface = m.home(r.Hops[0].Via)
+			}
+			take(p, 1, verdict{kind: Forward, iface: iface, gw: r.Hops[0].Via})
 		default:
 			take(p, 1, verdict{kind: Glean, iface: r.Hops[0].Iface})
 		}
 	}
 	return m.resolve(a, v)
+}
+
+// home is the interface whose subnet has a gateway: the longest, among equals the
+// earliest; 0 when none has or the gateway is ours.
+func (m *controlModel) home(gw netip.Addr) uint16 {
+	best, home := -1, uint16(0)
+	seen := map[uint16]int{}
+	for _, iface := range m.order {
+		address := m.addresses[iface][seen[iface]]
+		seen[iface]++
+		subnet := address.Masked()
+		if address.Addr() == gw || subnet.Bits() < 31 && (gw == edges(subnet)[0] || gw == edges(subnet)[1]) {
+			return 0
+		}
+		if subnet.Bits() < 32 && subnet.Contains(gw) && subnet.Bits() > best {
+			best, home = subnet.Bits(), iface
+		}
+	}
+	return home
 }
 
 // resolve adds what neighbours and links make of a route.
@@ -185,13 +208,16 @@ func (m *controlModel) actions(tab *Table, late *lateRetirer) map[string]func(*r
 func (m *controlModel) addRoute(t *rapid.T, tab *Table) {
 	p, _ := few(t, "route").Prefix(rapid.IntRange(26, 32).Draw(t, "bits"))
 	r := Route{Prefix: p, Type: RouteBlackhole}
-	if form := rapid.IntRange(0, 2).Draw(t, "form"); form > 0 {
+	if form := rapid.IntRange(0, 3).Draw(t, "form"); form > 0 {
 		r = Route{Prefix: p, Hops: []Hop{{Iface: someIface(t)}}}
-		if form == 2 {
+		if form >= 2 {
 			r.Hops[0].Via = few(t, "gateway")
 		}
+		if form == 3 {
+			r.Hops[0].Iface = 0
+		}
 	}
-	if tab.Add(r) == nil { // a gateway of our own is refused
+	if tab.Add(r) == nil { // a gateway of our own or without a subnet is refused
 		m.routes[p] = r
 	}
 }

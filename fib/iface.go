@@ -2,6 +2,7 @@ package fib
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -22,6 +23,7 @@ type iface struct {
 	present    bool
 	up         bool
 	hops       map[*nextHop]struct{}
+	via        map[netip.Addr][]*nextHop // the Forward ones among hops, by gateway
 	neighbours map[netip.Addr]MAC
 	addresses  []netip.Prefix
 }
@@ -40,8 +42,7 @@ func (i Interface) validate() error {
 
 // SetInterface adds an interface, up, or changes MAC, tag and MTU of one that is
 // there: its adjacencies follow, no route is touched. Errors wrap ErrInterface
-// or ErrFull; after ErrFull some adjacencies may have followed already, and
-// calling again finishes the work.
+// or ErrFull.
 func (t *Table) SetInterface(in Interface) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -50,19 +51,22 @@ func (t *Table) SetInterface(in Interface) error {
 		return fmt.Errorf("fib: interface %d: %w", in.Index, err)
 	}
 	i := t.ifaces[in.Index]
-	if i == nil {
-		i = &iface{hops: map[*nextHop]struct{}{}, neighbours: map[netip.Addr]MAC{}}
+	switch {
+	case i == nil:
+		i = newIface()
 		t.ifaces[in.Index] = i
+	case i.present && i.Interface == in:
+		return nil
+	case len(i.hops) > t.lines.available():
+		return fmt.Errorf("fib: interface %d: %w", in.Index, ErrFull)
 	}
 	if !i.present {
 		i.present, i.up = true, true
 		t.SetCarrier(in.Index, true)
 	}
 	i.Interface = in
-	for h := range i.hops {
-		if err := t.refresh(h); err != nil {
-			return fmt.Errorf("fib: interface %d: %w", in.Index, err)
-		}
+	if err := t.refreshAll(slices.Collect(maps.Keys(i.hops))); err != nil {
+		return fmt.Errorf("fib: interface %d: %w", in.Index, err)
 	}
 	t.repoint(i)
 	return nil
@@ -70,7 +74,8 @@ func (t *Table) SetInterface(in Interface) error {
 
 // RemoveInterface takes an interface with its addresses and neighbours away.
 // Routes over it stay, unreachable, until they are deleted; a new interface of
-// the same index revives them. Errors wrap ErrNoInterface.
+// the same index, or the subnet of their gateway, revives them. Errors wrap
+// ErrNoInterface or ErrFull.
 func (t *Table) RemoveInterface(ifIndex uint16) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -78,6 +83,9 @@ func (t *Table) RemoveInterface(ifIndex uint16) error {
 	i, err := t.iface(ifIndex)
 	if err != nil {
 		return err
+	}
+	if err := t.roomToFollow(i.addresses); err != nil {
+		return fmt.Errorf("fib: interface %d: %w", ifIndex, err)
 	}
 	for _, a := range i.addresses {
 		t.dropAddress(i, a)
@@ -88,10 +96,19 @@ func (t *Table) RemoveInterface(ifIndex uint16) error {
 	}
 	i.present, i.up = false, false
 	t.repoint(i)
-	if len(i.hops) == 0 {
-		delete(t.ifaces, ifIndex)
-	}
+	t.discard(i)
 	return nil
+}
+
+func newIface() *iface {
+	return &iface{hops: map[*nextHop]struct{}{}, via: map[netip.Addr][]*nextHop{}, neighbours: map[netip.Addr]MAC{}}
+}
+
+// discard forgets an interface that is gone and that no hop names any more.
+func (t *Table) discard(i *iface) {
+	if !i.present && len(i.hops) == 0 {
+		delete(t.ifaces, i.Index)
+	}
 }
 
 // SetLink tells whether an interface can send. Its next hops turn unreachable or
@@ -114,9 +131,16 @@ func (t *Table) SetLink(ifIndex uint16, up bool) error {
 // repoint makes every hop of the interface, and every group one is in, answer by
 // the interface's state. It takes no memory and cannot fail.
 func (t *Table) repoint(i *iface) {
-	groups := map[*nextHop]struct{}{}
 	for h := range i.hops {
 		t.point(h)
+	}
+	t.rebalanceOf(maps.Keys(i.hops))
+}
+
+// rebalanceOf rebalances every group that one of the hops is in, once.
+func (t *Table) rebalanceOf(hops iter.Seq[*nextHop]) {
+	groups := map[*nextHop]struct{}{}
+	for h := range hops {
 		maps.Copy(groups, h.in)
 	}
 	for h := range groups {
@@ -133,7 +157,8 @@ func (t *Table) iface(ifIndex uint16) (*iface, error) {
 
 // AddAddress gives an interface an address with its subnet: a local entry for
 // the address, the connected subnet, and what else of the subnet is not a host.
-// They win over configured routes of equal length. Errors wrap ErrNoInterface,
+// They win over configured routes of equal length, and routes whose gateway is in
+// the subnet and that name no interface go there. Errors wrap ErrNoInterface,
 // ErrPrefix, ErrExists or ErrFull. Source: FF-5.
 func (t *Table) AddAddress(ifIndex uint16, address netip.Prefix) error {
 	t.mu.Lock()
@@ -160,21 +185,28 @@ func (t *Table) addAddress(i *iface, address netip.Prefix) error {
 		return ErrExists
 	}
 	entries := entriesOf(i.Index, address)
+	undo := func(n int, err error) error {
+		for _, done := range entries[:n] {
+			t.uninstall(done)
+		}
+		return err
+	}
 	for n, e := range entries {
 		if err := t.install(e); err != nil {
-			for _, done := range entries[:n] {
-				t.uninstall(done)
-			}
-			return err
+			return undo(n, err)
 		}
 	}
+	if err := t.roomToFollow([]netip.Prefix{address}); err != nil {
+		return undo(len(entries), err)
+	}
 	i.addresses = append(i.addresses, address)
+	t.follow(address)
 	return nil
 }
 
-// RemoveAddress undoes AddAddress. Routes whose gateway is in the subnet stay
-// with the interface until they are deleted or replaced. Errors wrap
-// ErrNoInterface or ErrNotFound.
+// RemoveAddress undoes AddAddress. Routes whose gateway was in the subnet and that
+// name no interface go where another subnet has the gateway, and are unreachable
+// while none has. Errors wrap ErrNoInterface, ErrNotFound or ErrFull.
 func (t *Table) RemoveAddress(ifIndex uint16, address netip.Prefix) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -187,6 +219,9 @@ func (t *Table) RemoveAddress(ifIndex uint16, address netip.Prefix) error {
 	if n < 0 {
 		return fmt.Errorf("fib: interface %d: address %v: %w", ifIndex, address, ErrNotFound)
 	}
+	if err := t.roomToFollow([]netip.Prefix{address}); err != nil {
+		return fmt.Errorf("fib: interface %d: address %v: %w", ifIndex, address, err)
+	}
 	i.addresses = slices.Delete(i.addresses, n, n+1)
 	t.dropAddress(i, address)
 	return nil
@@ -196,6 +231,7 @@ func (t *Table) dropAddress(i *iface, address netip.Prefix) {
 	for _, e := range entriesOf(i.Index, address) {
 		t.uninstall(e)
 	}
+	t.follow(address)
 }
 
 // ownEntry is one prefix that an interface address brings.

@@ -124,7 +124,7 @@ func (t *Table) ways(r RouteInfo) RouteInfo {
 
 func (t *Table) hopInfo(h *nextHop, weight int) HopInfo {
 	a := t.Resolve(h.id)
-	info := HopInfo{Via: h.key.gw, Iface: h.key.iface, Weight: weight, State: a.Kind}
+	info := HopInfo{Via: h.key.gw, Iface: h.iface, Weight: weight, State: a.Kind}
 	if a.Kind == Forward {
 		info.MAC = MAC(a.L2[:6])
 	}

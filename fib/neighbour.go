@@ -3,6 +3,7 @@ package fib
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // SetNeighbour says that addr on an interface has this MAC: the adjacency of
@@ -32,16 +33,13 @@ func (t *Table) setNeighbour(ifIndex uint16, addr netip.Addr, mac MAC) error {
 		return nil
 	}
 	i.neighbours[addr] = mac
-	h := t.hops[hopKey{Forward, ifIndex, addr}]
-	if h != nil {
-		if err := t.refresh(h); err != nil {
-			if known {
-				i.neighbours[addr] = old
-			} else {
-				delete(i.neighbours, addr)
-			}
-			return err
+	if err := t.refreshAll(i.via[addr]); err != nil {
+		if known {
+			i.neighbours[addr] = old
+		} else {
+			delete(i.neighbours, addr)
 		}
+		return err
 	}
 	if known {
 		return nil
@@ -72,22 +70,23 @@ func (t *Table) DeleteNeighbour(ifIndex uint16, addr netip.Addr) error {
 		return fmt.Errorf("fib: neighbour %v on interface %d: %w", addr, ifIndex, ErrNotFound)
 	}
 	delete(i.neighbours, addr)
-	if h := t.hops[hopKey{Forward, ifIndex, addr}]; h != nil && h.refs > t.hostRefs(h) {
-		if err := t.refresh(h); err != nil {
-			i.neighbours[addr] = mac
-			return fmt.Errorf("fib: neighbour %v on interface %d: %w", addr, ifIndex, err)
-		}
+	if err := t.refreshAll(t.outliving(i, addr)); err != nil {
+		i.neighbours[addr] = mac
+		return fmt.Errorf("fib: neighbour %v on interface %d: %w", addr, ifIndex, err)
 	}
 	t.dropHost(addr)
 	return nil
 }
 
-// hostRefs is 1 when the neighbour's own host entry is one of the references.
-func (t *Table) hostRefs(h *nextHop) int {
-	if l, _ := t.rib.Get(hostPrefix(h.key.gw)); l.neighbour == h.id {
-		return 1
+// outliving are the hops via addr that more than the neighbour's own host entry
+// refers to.
+func (t *Table) outliving(i *iface, addr netip.Addr) []*nextHop {
+	l, _ := t.rib.Get(hostPrefix(addr))
+	own := t.byID[l.neighbour]
+	if own == nil || own.refs > 1 || !slices.Contains(i.via[addr], own) {
+		return i.via[addr]
 	}
-	return 0
+	return slices.DeleteFunc(slices.Clone(i.via[addr]), func(h *nextHop) bool { return h == own })
 }
 
 // forget is DeleteNeighbour for an interface that is going, where a stale
@@ -95,9 +94,7 @@ func (t *Table) hostRefs(h *nextHop) int {
 func (t *Table) forget(i *iface, addr netip.Addr) {
 	delete(i.neighbours, addr)
 	t.dropHost(addr)
-	if h := t.hops[hopKey{Forward, i.Index, addr}]; h != nil {
-		_ = t.refresh(h) // ErrFull: SetInterface builds it anew before it is used
-	}
+	_ = t.refreshAll(i.via[addr]) // ErrFull: SetInterface builds them anew before they are used
 }
 
 // dropHost takes one interface's word for a neighbour out of the count.

@@ -9,16 +9,20 @@ import (
 // hopKey is what makes two next hops the same one. gw is invalid for anything
 // but Forward.
 type hopKey struct {
-	kind  Kind // Forward for a gateway or neighbour, resolved or not; Glean, Local, Broadcast
-	iface uint16
+	kind  Kind   // Forward for a gateway or neighbour, resolved or not; Glean, Local, Broadcast
+	iface uint16 // 0 with Forward: the one whose subnet has gw, whichever that is
 	gw    netip.Addr
 }
+
+// follows tells whether the interface is found by the gateway's subnet.
+func (k hopKey) follows() bool { return k.kind == Forward && k.iface == 0 }
 
 // nextHop is the control side of a NextHopID: shared by all routes, neighbours
 // and groups that mean the same, and counted.
 type nextHop struct {
 	id    NextHopID
 	key   hopKey
+	iface uint16 // where it leads now: key's, or that of the gateway's subnet; 0 is none
 	refs  int
 	line  uint32 // its own adjacency, kept while the slot points elsewhere
 	group *group // Kind Group only
@@ -39,8 +43,13 @@ func (t *Table) acquire(k hopKey) (NextHopID, error) {
 		return 0, err
 	}
 	t.hops[k] = h
-	i := t.ifaces[k.iface]
-	i.hops[h] = struct{}{}
+	at := k.iface
+	if k.follows() {
+		at = t.home(k.gw)
+		old, _ := t.followers.Get(hostPrefix(k.gw))
+		t.followers.Insert(hostPrefix(k.gw), append(old, h))
+	}
+	t.attach(h, at)
 	t.adjacencies[h.line] = t.build(h)
 	t.point(h)
 	return h.id, nil
@@ -80,7 +89,10 @@ func (t *Table) release(id NextHopID) {
 		return
 	}
 	delete(t.hops, h.key)
-	delete(t.ifaces[h.key.iface].hops, h)
+	if h.key.follows() {
+		t.unfollow(h)
+	}
+	t.attach(h, 0)
 }
 
 // usable tells whether packets can go to the hop: its interface is there and up.
@@ -89,7 +101,10 @@ func (t *Table) usable(h *nextHop) bool {
 	if h.group != nil {
 		return h.group.live > 0
 	}
-	i := t.ifaces[h.key.iface]
+	i := t.ifaces[h.iface]
+	if i == nil {
+		return false
+	}
 	switch h.key.kind {
 	case Local, Broadcast:
 		return i.present
@@ -105,6 +120,19 @@ func (t *Table) point(h *nextHop) {
 		line = h.line
 	}
 	atomic.StoreUint32(&t.slots[h.id], line)
+}
+
+// refreshAll is refresh of all the hops, or of none with ErrFull.
+func (t *Table) refreshAll(hops []*nextHop) error {
+	if len(hops) > t.lines.available() {
+		return ErrFull
+	}
+	for _, h := range hops {
+		if err := t.refresh(h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refresh publishes what is known of the hop now in a new adjacency and retires
@@ -128,8 +156,11 @@ func (t *Table) build(h *nextHop) Adjacency {
 	if h.group != nil {
 		return Adjacency{Kind: Group, ID: h.id, bucket: h.group.first}
 	}
-	i := t.ifaces[k.iface]
-	a := Adjacency{Kind: k.kind, ID: h.id, Iface: k.iface, MTUBytes: uint32(i.MTUBytes), L2Len: l2Untagged}
+	i := t.ifaces[h.iface]
+	if i == nil { // point sees to it that nobody finds it
+		return Adjacency{Kind: Unreachable, ID: h.id}
+	}
+	a := Adjacency{Kind: k.kind, ID: h.id, Iface: h.iface, MTUBytes: uint32(i.MTUBytes), L2Len: l2Untagged}
 	copy(a.L2[6:], i.MAC[:])
 	if i.VLAN != 0 {
 		a.L2Len = l2Tagged

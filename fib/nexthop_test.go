@@ -169,7 +169,11 @@ func TestLinkDownFlipsNextHops(t *testing.T) { // FF-16, FF-8
 		t.Errorf("SetLink: %v, want ErrNoInterface", err)
 	}
 	must(t, tab.SetInterface(Interface{Index: 1, MAC: macA, MTUBytes: 1500}))
+	if k := adj(tab, "10.1.1.1").Kind; k != Unreachable {
+		t.Errorf("route over the interface that came back without the gateway's subnet: %v", k)
+	}
+	must(t, tab.AddAddress(1, pfx("192.0.2.7/25")))
 	if k := adj(tab, "10.1.1.1").Kind; k != Glean {
-		t.Errorf("route over the interface that came back: %v", k)
+		t.Errorf("route whose gateway is on a subnet again: %v", k)
 	}
 }

@@ -69,7 +69,7 @@ func prefixIn(v6 bool) *rapid.Generator[netip.Prefix] {
 		}
 		addr, _ := netip.AddrFromSlice(a)
 		return netip.PrefixFrom(addr, bits).Masked()
-	})
+	}).Filter(func(p netip.Prefix) bool { return !p.Addr().Is4In6() }) // refused as a prefix
 }
 
 // Random adds, replacements and deletes against the list, with freed groups

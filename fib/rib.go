@@ -138,8 +138,8 @@ func (t *Table) covering(p netip.Prefix) (NextHopID, int) {
 	return l.best(), q.Bits()
 }
 
-// edit changes the layers of one prefix and then what hangs on it: the host
-// routes of neighbours that the prefix hides or uncovers.
+// edit changes the layers of one prefix, and notes what hangs on it for
+// settleHosts: the host routes of neighbours that the prefix hides or uncovers.
 func (t *Table) edit(p netip.Prefix, change func(*layers)) error {
 	before := t.onLink(p)
 	old, _ := t.rib.Get(p)
@@ -149,9 +149,19 @@ func (t *Table) edit(p netip.Prefix, change func(*layers)) error {
 		return err
 	}
 	if t.hosts.Size() > 0 && (p.IsSingleIP() || before != 0 || t.onLink(p) != 0) {
-		t.reviewHosts(p)
+		t.reviews = append(t.reviews, p)
 	}
 	return nil
+}
+
+// settleHosts reviews the host entries under the prefixes that changed. It comes
+// after the last change of an operation: a host entry takes memory, and must not
+// take what was counted for a route.
+func (t *Table) settleHosts() {
+	for _, p := range t.reviews {
+		t.reviewHosts(p)
+	}
+	t.reviews = t.reviews[:0]
 }
 
 // onLink is the interface whose subnet p lies in by the longest match, 0 when it
@@ -170,7 +180,7 @@ func (t *Table) onLink(p netip.Prefix) uint16 {
 // gleanIface is the interface on which destinations of l are neighbours.
 func (t *Table) gleanIface(l layers) uint16 {
 	if h := t.byID[l.routed()]; h != nil && h.key.kind == Glean {
-		return h.key.iface
+		return h.iface
 	}
 	return 0
 }

@@ -3,7 +3,6 @@ package fib
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 )
 
 // RouteType says what a configured route does.
@@ -166,36 +165,8 @@ func (t *Table) prepareHop(p netip.Prefix, h *Hop) (NextHopID, error) {
 		}
 		return t.acquire(hopKey{kind: Glean, iface: h.Iface})
 	}
-	ifIndex, err := t.gatewayIface(p, h)
-	if err != nil {
+	if err := t.checkGateway(p, h); err != nil {
 		return 0, fmt.Errorf("via %v: %w", h.Via, err)
 	}
-	return t.acquire(hopKey{Forward, ifIndex, h.Via})
-}
-
-// gatewayIface is the interface over which the gateway of a hop is reached.
-func (t *Table) gatewayIface(p netip.Prefix, h *Hop) (uint16, error) {
-	switch {
-	case !isHost(h.Via):
-		return 0, fmt.Errorf("%w: not an address of a host", ErrGateway)
-	case p.Addr().Is6() && h.Via.Is4():
-		return 0, fmt.Errorf("%w: IPv4 for a route to IPv6", ErrGateway)
-	}
-	via := hostPrefix(h.Via)
-	if slices.ContainsFunc(t.claims[via], func(c claim) bool { return c.rank >= rankBroadcast }) {
-		return 0, fmt.Errorf("%w: it is our own or a broadcast address", ErrGateway)
-	}
-	if h.Iface != 0 {
-		if _, err := t.iface(h.Iface); err != nil {
-			return 0, fmt.Errorf("on interface %d: %w", h.Iface, ErrNoInterface)
-		}
-		return h.Iface, nil
-	}
-	subnet, ok := t.connected.LookupPrefixLPM(via)
-	if !ok {
-		return 0, fmt.Errorf("%w: it is on no connected subnet and no interface is given", ErrGateway)
-	}
-	claims := t.claims[subnet]
-	c := claims[slices.IndexFunc(claims, isConnected)]
-	return t.byID[c.hop].key.iface, nil
+	return t.acquire(hopKey{Forward, h.Iface, h.Via})
 }

@@ -83,7 +83,9 @@ type Table struct {
 	groups    map[string]*nextHop
 	byID      map[NextHopID]*nextHop
 	ifaces    map[uint16]*iface
-	hosts     bart.Table[int] // neighbours as host prefixes: how many interfaces have the address
+	hosts     bart.Table[int]        // neighbours as host prefixes: how many interfaces have the address
+	followers bart.Table[[]*nextHop] // by gateway as host prefix: hops that follow its subnet
+	reviews   []netip.Prefix         // what the operation under way has changed, for settleHosts
 }
 
 // New makes an empty table: every lookup gives NoRoute. Errors wrap ErrOptions
@@ -148,5 +150,9 @@ func (t *Table) Close() error {
 	return err
 }
 
-// commit ends a control operation: what it unpublished goes to the retirer.
-func (t *Table) commit() { t.grave.close(t.opts.Retirer) }
+// commit ends a control operation: neighbours take the host entries that its
+// changes leave them, and what it unpublished goes to the retirer.
+func (t *Table) commit() {
+	t.settleHosts()
+	t.grave.close(t.opts.Retirer)
+}
