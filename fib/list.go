@@ -39,25 +39,6 @@ type HopInfo struct {
 	Buckets int  // flows it has now, in 1/256; 0 for a route with one hop
 }
 
-// Routes calls yield for every prefix, IPv4 before IPv6, in order of address and
-// length, until it returns false: the one that packets take, and then the
-// routes that wait behind it. The control side waits meanwhile; yield must not
-// call the table.
-func (t *Table) Routes(yield func(RouteInfo) bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for p, l := range t.rib.AllSorted() {
-		if !yield(t.info(p, l)) {
-			return
-		}
-		for _, learned := range [...]bool{false, true} {
-			if id := l.of(learned); id != 0 && id != l.best() && !yield(t.shadowed(p, l, learned)) {
-				return
-			}
-		}
-	}
-}
-
 // Route tells what the longest match for an address is, as `ffwd show route`.
 func (t *Table) Route(addr netip.Addr) (RouteInfo, bool) {
 	t.mu.Lock()
