@@ -9,7 +9,6 @@ import (
 
 	"ffwd/conf"
 	"ffwd/ct"
-	"ffwd/fib"
 )
 
 // PortList answers GET /v1/ports.
@@ -192,69 +191,4 @@ func flowStatus(worker int, f *ct.Info) FlowStatus {
 		Original: Tuple(f.Original), Reply: Tuple(f.Reply), Packets: f.Packets, Bytes: f.Bytes,
 		Mark: f.Mark, Replied: f.Replied, AgeS: f.Age.Seconds(), ExpiresS: f.Expires.Seconds(),
 	}
-}
-
-// RouteList answers GET /v1/routes. More tells that the limit cut it short.
-type RouteList struct {
-	Routes []RouteStatus `json:"routes"`
-	More   bool          `json:"more"`
-}
-
-// RouteStatus is one prefix of a table.
-type RouteStatus struct {
-	VRF     int          `json:"vrf"`
-	Prefix  netip.Prefix `json:"prefix"`
-	Origin  string       `json:"origin"` // local, connected, route, neighbour
-	Kind    string       `json:"kind"`   // forward, glean, local, broadcast, blackhole, unreachable, prohibit, group
-	Hops    []HopStatus  `json:"hops,omitempty"`
-	Shadows bool         `json:"shadows,omitempty"` // a configured route waits behind this one
-}
-
-// HopStatus is one way of a route, as packets find it now.
-type HopStatus struct {
-	Via    netip.Addr `json:"via,omitzero"`
-	Port   string     `json:"port"`
-	Weight int        `json:"weight"`
-	State  string     `json:"state"`
-	MAC    string     `json:"mac,omitempty"`
-}
-
-// getRoutes lists all tables, or that of ?vrf=.
-func (s *Switch) getRoutes(r *http.Request) (any, error) {
-	limit, err := limitOf(r)
-	if err != nil {
-		return nil, err
-	}
-	only := r.URL.Query().Get("vrf")
-	list := RouteList{Routes: []RouteStatus{}}
-	known := only == ""
-	for i, table := range s.tables {
-		if only != "" && only != strconv.Itoa(s.vrfs[i]) {
-			continue
-		}
-		known = true
-		for info := range table.Routes {
-			if len(list.Routes) == limit {
-				list.More = true
-				return list, nil
-			}
-			list.Routes = append(list.Routes, s.routeStatus(s.vrfs[i], &info))
-		}
-	}
-	if !known {
-		return nil, requestError{http.StatusNotFound, fmt.Sprintf("no VRF %s: there are %v", only, s.vrfs)}
-	}
-	return list, nil
-}
-
-func (s *Switch) routeStatus(vrf int, r *fib.RouteInfo) RouteStatus {
-	out := RouteStatus{VRF: vrf, Prefix: r.Prefix, Origin: string(r.Origin), Kind: r.Kind.String(), Shadows: r.Shadows}
-	for _, h := range r.Hops {
-		hop := HopStatus{Via: h.Via, Port: s.interfaces[h.Iface].Name, Weight: h.Weight, State: h.State.String()}
-		if h.State == fib.Forward {
-			hop.MAC = h.MAC.String()
-		}
-		out.Hops = append(out.Hops, hop)
-	}
-	return out
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,7 +58,18 @@ func TestAPI(t *testing.T) {
 		{"GET", "/v1/flows?after=x", "", 400, `{"error":"after: `},
 		{"GET", "/v1/flows?limit=0", "", 400, `{"error":"limit: `},
 		{"GET", "/v1/flows?limit=10001", "", 400, `{"error":"limit: `},
-		{"GET", "/v1/routes?limit=2", "", 200, `"more":true`},
+		{"GET", "/v1/routes?limit=2", "", 200, `"next":"0:10.1.1.0/24"`},
+		{"GET", "/v1/routes?after=0:10.1.1.0/24&limit=1", "", 200, `[{"vrf":0,"prefix":"10.1.1.0/32","origin":"local"`},
+		{"GET", "/v1/routes?after=0:ffff::/16&limit=1", "", 200, `"next":"3:10.1.1.0/24"`},
+		{"GET", "/v1/routes?after=3:&limit=1", "", 200, `"next":"3:10.1.1.0/24"`},
+		{"GET", "/v1/routes?after=3:ffff::/16", "", 200, `{"routes":[],"next":""}`},
+		{"GET", "/v1/routes?after=0:0.0.0.0/0&vrf=3", "", 400, `after: `},
+		{"GET", "/v1/routes?after=1", "", 400, `after: `},
+		{"GET", "/v1/routes?prefix=10.0.0.0/7&origin=connected&vrf=0", "", 200, `"prefix":"10.2.2.0/24"`},
+		{"GET", "/v1/routes?prefix=10.1.1.1/8", "", 400, `prefix: `},
+		{"GET", "/v1/routes?origin=bgp", "", 400, `none of local, connected`},
+		{"GET", "/v1/routes?to=192.0.2.1&vrf=0", "", 200, `[{"vrf":0,"prefix":"0.0.0.0/0","origin":"route"`},
+		{"GET", "/v1/routes?to=fe80::1%25lo", "", 400, `to: `},
 		{"GET", "/v1/routes?vrf=3", "", 200, `"vrf":3,"prefix":"10.1.1.0/24"`},
 		{"GET", "/v1/routes?vrf=4", "", 404, `no VRF 4: there are [0 3]`},
 		{"GET", "/v1/config", "", 200, `"huge_pages":"off"`},
@@ -155,5 +168,34 @@ func TestBusySocketIsNotStale(t *testing.T) {
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Errorf("the socket is gone: %v", err)
+	}
+}
+
+// Pages of any size, put together, are the whole listing, over all tables.
+func TestRoutePages(t *testing.T) {
+	s := startTest(t, twoPorts)
+	pages := func(limit int, filter string) (all []RouteStatus) {
+		for after := ""; ; {
+			status, text := ask(t, s, "GET", fmt.Sprintf("/v1/routes?limit=%d&after=%s%s", limit, after, filter), "")
+			var list RouteList
+			if err := json.Unmarshal([]byte(text), &list); status != 200 || err != nil {
+				t.Fatalf("status %d, %v: %s", status, err, text)
+			}
+			all = append(all, list.Routes...)
+			if after = list.Next; after == "" {
+				return all
+			}
+		}
+	}
+	for filter, least := range map[string]int{"": 10, "&vrf=3": 4, "&origin=local": 5, "&prefix=10.1.0.0/16": 6} {
+		whole := pages(maxLimit, filter)
+		if len(whole) < least {
+			t.Fatalf("%s: %d routes, want %d or more", filter, len(whole), least)
+		}
+		for limit := 1; limit < len(whole)+2; limit++ {
+			if got := pages(limit, filter); !reflect.DeepEqual(got, whole) {
+				t.Errorf("%s: by %d:\n%v, want\n%v", filter, limit, got, whole)
+			}
+		}
 	}
 }

@@ -3,6 +3,8 @@ package fib
 import (
 	"sync"
 	"sync/atomic"
+
+	"ffwd/epoch"
 )
 
 // poison is what freed memory is filled with: a group index, next hop and bucket
@@ -60,37 +62,69 @@ func (l *lateRetirer) reclaim() {
 		ready, l.queue = append(ready, l.queue[0]), l.queue[1:]
 	}
 	l.mu.Unlock()
+	if l.table == nil {
+		l.table = new(Table) // nothing to poison
+	}
+	mark := l.table.marks()
 	for _, r := range ready {
 		r.free()
 	}
 	l.freed += len(ready)
-	if len(ready) > 0 && l.table != nil {
-		l.table.poisonFree()
-	}
+	l.table.poisonSince(mark)
 }
 
-// poisonFree overwrites everything that is on a free list, with plain stores, so
-// that the race detector sees a reader that is still there.
-func (t *Table) poisonFree() {
-	for _, tr := range []*trie{&t.v4, &t.v6} {
-		for _, g := range tr.pool.free {
-			slots := tr.group(g)
-			for i := range slots {
-				slots[i] = poison
-			}
+// domain is the production epoch, with memory poisoned as it is freed. Retire and
+// reclaim are called by one goroutine, the control side's.
+type domain struct {
+	epoch.Domain
+	table *Table
+	freed int
+}
+
+// reclaim frees and poisons what all members have passed.
+func (d *domain) reclaim() {
+	mark := d.table.marks()
+	n, _ := d.Reclaim()
+	d.freed += n
+	d.table.poisonSince(mark)
+}
+
+// freeMarks are the lengths of a table's free lists.
+type freeMarks [5]int
+
+func (t *Table) pools() [5]*pool {
+	return [5]*pool{&t.v4.pool, &t.v6.pool, &t.lines, &t.ids, &t.ecmp}
+}
+
+func (t *Table) marks() (m freeMarks) {
+	for i, p := range t.pools() {
+		m[i] = len(p.free)
+	}
+	return m
+}
+
+// poisonSince overwrites what was freed since the marks were taken, with plain
+// stores, so that the race detector sees a reader that is still there. Nothing
+// may have been taken from the pools since.
+func (t *Table) poisonSince(m freeMarks) {
+	fill := func(words []uint32) {
+		for i := range words {
+			words[i] = poison
 		}
 	}
-	for _, i := range t.lines.free {
-		a := &t.adjacencies[i]
-		*a = Adjacency{Kind: 0xee, ID: poison}
+	for _, g := range t.v4.pool.free[m[0]:] {
+		fill(t.v4.group(g))
 	}
-	for _, i := range t.ids.free {
+	for _, g := range t.v6.pool.free[m[1]:] {
+		fill(t.v6.group(g))
+	}
+	for _, i := range t.lines.free[m[2]:] {
+		t.adjacencies[i] = Adjacency{Kind: 0xee, ID: poison}
+	}
+	for _, i := range t.ids.free[m[3]:] {
 		t.slots[i] = poison
 	}
-	for _, i := range t.ecmp.free {
-		run := t.buckets[i*groupBuckets:][:groupBuckets]
-		for b := range run {
-			run[b] = poison
-		}
+	for _, i := range t.ecmp.free[m[4]:] {
+		fill(t.buckets[i*groupBuckets:][:groupBuckets])
 	}
 }

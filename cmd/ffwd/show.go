@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,7 @@ type shower struct {
 	socketFlags
 	json  bool
 	limit int
-	vrf   int
+	route routeFilter
 }
 
 func showCommand() *cobra.Command {
@@ -33,7 +32,7 @@ func showCommand() *cobra.Command {
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	s := &shower{vrf: -1}
+	s := &shower{}
 	add := func(name, short string, show func(*client, io.Writer) error) *cobra.Command {
 		sub := &cobra.Command{
 			Use: name, Short: short, Args: noArgs,
@@ -56,9 +55,7 @@ func showCommand() *cobra.Command {
 	add("config", "The configuration that runs, as TOML", s.config)
 	add("flows", "Tracked connections", s.flows).
 		Flags().IntVar(&s.limit, "limit", 1000, "so many at most; 0: all")
-	routes := add("routes", "Routing tables", s.routes)
-	routes.Flags().IntVar(&s.limit, "limit", 1000, "so many at most, up to 10000")
-	routes.Flags().IntVar(&s.vrf, "vrf", -1, "only this VRF")
+	s.route.flags(add("routes", "Routing tables", s.routes).Flags())
 	return c
 }
 
@@ -176,48 +173,6 @@ func printFlows(w io.Writer, flows []control.FlowStatus) error {
 
 func arrow(t control.Tuple) string {
 	return fmt.Sprintf("%s %d -> %s %d", t.Src, t.SrcPort, t.Dst, t.DstPort)
-}
-
-func (s *shower) routes(c *client, w io.Writer) error {
-	query := url.Values{"limit": {strconv.Itoa(s.limit)}}
-	if s.vrf >= 0 {
-		query.Set("vrf", strconv.Itoa(s.vrf))
-	}
-	var list control.RouteList
-	if err := c.get("/v1/routes", query, &list); err != nil || s.json {
-		return printUnless(err, w, list)
-	}
-	t := table(w)
-	fmt.Fprintln(t, "vrf\tprefix\torigin\tkind\thops\t")
-	for _, r := range list.Routes {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t\n", r.VRF, r.Prefix, r.Origin, r.Kind, hopsOf(r.Hops))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if list.More {
-		fmt.Fprintf(w, "and more: see --limit\n")
-	}
-	return nil
-}
-
-func hopsOf(hops []control.HopStatus) string {
-	words := make([]string, len(hops))
-	for i, h := range hops {
-		words[i] = "on " + h.Port
-		if h.Via.IsValid() {
-			words[i] = fmt.Sprintf("via %s on %s", h.Via, h.Port)
-		}
-		if len(hops) > 1 {
-			words[i] += fmt.Sprintf(" weight %d", h.Weight)
-		}
-		if h.MAC != "" {
-			words[i] += " " + h.MAC
-		} else {
-			words[i] += " " + h.State
-		}
-	}
-	return strings.Join(words, ", ")
 }
 
 func (s *shower) config(c *client, w io.Writer) error {

@@ -35,6 +35,21 @@ func TestShow(t *testing.T) {
 			t.Errorf("show %s --json: exit code %d, no %q in\n%s%s", tc.what, r.code, tc.field, r.stdout, r.stderr)
 		}
 	}
+	for _, tc := range []struct {
+		args       []string
+		want, none string
+	}{
+		{[]string{"--limit", "1"}, "and more", "192.168.2.1/32"},
+		{[]string{"--limit", "0"}, "192.168.2.1/32", "and more"},
+		{[]string{"--prefix", "192.168.2.0/24"}, "192.168.2.1/32", "192.168.1.1/32"},
+		{[]string{"--origin", "connected", "--vrf", "0"}, "192.168.1.0/24", "192.168.1.1/32"},
+		{[]string{"--to", "192.168.2.1"}, "192.168.2.1/32", "192.168.2.0/24"},
+	} {
+		r := call(t, append([]string{"show", "routes", "-c", config}, tc.args...)...)
+		if r.code != exitOK || !strings.Contains(r.stdout, tc.want) || strings.Contains(r.stdout, tc.none) {
+			t.Errorf("%v: exit code %d, want %q and no %q in\n%s%s", tc.args, r.code, tc.want, tc.none, r.stdout, r.stderr)
+		}
+	}
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	if r := p.wait(); r.code != exitOK {
 		t.Errorf("exit code %d:\n%s", r.code, r.stderr)
