@@ -62,7 +62,7 @@ func printConfig(w io.Writer, v variant, s *setup) {
 	if v.unreplied > 0 {
 		fmt.Fprintf(w, "[ct.timeouts.udp]\nunreplied = %q\n\n", v.unreplied)
 	}
-	fmt.Fprintf(w, "[metrics]\naddress = \"\"\n\n[control]\nsocket = \"\"\n\n[log]\nlevel = \"warn\"\n\n")
+	fmt.Fprintf(w, "[metrics]\naddress = \"\"\n\n[slow_path]\nenabled = \"off\"\n\n[control]\nsocket = \"\"\n\n[log]\nlevel = \"warn\"\n\n")
 	printRoutes(w, v.routes)
 }
 

@@ -57,8 +57,8 @@ type Port struct {
 	MAC       MAC            `toml:"mac,omitempty" json:"mac,omitzero"`    // zero = the device's, or the parent's
 	Addresses []netip.Prefix `toml:"addresses,omitempty" json:"addresses"` // address and length of its subnet
 	VRF       int            `toml:"vrf" json:"vrf"`
-	Stealth   bool           `toml:"stealth" json:"stealth"` // neither check nor decrement the TTL (FF-7)
-	Options   IPOptions      `toml:"options" json:"options"` // what becomes of IPv4 options (FF-3)
+	Stealth   bool           `toml:"stealth" json:"stealth"`             // neither check nor decrement the TTL (FF-7)
+	Options   IPOptions      `toml:"options" json:"options"`             // what becomes of IPv4 options (FF-3)
 	TAP       string         `toml:"tap,omitempty" json:"tap,omitempty"` // its twin in the kernel; "" = the port's name, see TAPName
 
 	// The device's own, zero in a sub-port.
@@ -229,6 +229,7 @@ type PuntRates struct {
 	Extension  int `toml:"extension" json:"extension"`   // with IPv6 extension headers we leave alone
 	EtherType  int `toml:"ethertype" json:"ethertype"`   // neither IP nor ARP
 	Unresolved int `toml:"unresolved" json:"unresolved"` // to a neighbour whose address is not known
+	SlowRoute  int `toml:"slow_route" json:"slow_route"` // by a route that only the kernel can go
 }
 
 // Metrics says where Prometheus finds us.

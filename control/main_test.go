@@ -50,6 +50,8 @@ const twoPorts = `
 huge_pages = "off"
 [workers]
 cores = [0]
+[slow_path]
+enabled = "off"
 [control]
 socket = "SOCKET"
 [metrics]

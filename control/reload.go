@@ -90,6 +90,7 @@ func (s *Switch) prepare(next *conf.Config, changes *conf.Changes) (*pipeline.Sn
 		snapshot.Timeouts = timeouts(&next.CT.Timeouts)
 	}
 	snapshot.ErrorRate = next.ICMP.ErrorRate
+	snapshot.PuntRates = puntRates(&next.SlowPath.Rates)
 	return &snapshot, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"ffwd/fib"
 	"ffwd/pipeline"
 	"ffwd/pmd"
+	"ffwd/slowpath"
 )
 
 // What Stop finds wrong. Both are bugs of ours or of a driver, never the user's.
@@ -43,6 +44,10 @@ type Switch struct {
 	group    *pipeline.Group
 	workers  []*worker
 	steered  []bool // by physical port
+
+	slow     *slowpath.SlowPath // nil: there is none
+	dispatch pipeline.Dispatch
+	secret   ct.Secret // of the hash of flows
 
 	mu        sync.Mutex   // held by Reload; guards config and source
 	config    *conf.Config // what runs now
@@ -90,7 +95,7 @@ func Start(c *conf.Config, log *slog.Logger) (*Switch, error) {
 }
 
 func newSwitch(log *slog.Logger) *Switch {
-	return &Switch{log: log, epoch: newRetirer(), stopBy: context.Background()}
+	return &Switch{log: log, epoch: newRetirer(), secret: ct.NewSecret(), stopBy: context.Background()}
 }
 
 // start is Start on a runtime that is up.
@@ -100,7 +105,7 @@ func (s *Switch) start(c *conf.Config) (*Switch, error) {
 	s.clock = clock.New()
 	s.config = c
 	for _, step := range []func(*conf.Config) error{
-		s.openPorts, s.build, s.buildWorkers, s.runWorkers, s.watch, s.serve,
+		s.openPorts, s.build, s.openSlowPath, s.buildWorkers, s.runWorkers, s.watch, s.serve,
 	} {
 		if err := step(c); err != nil {
 			return nil, errors.Join(err, s.unwind())
@@ -127,6 +132,7 @@ func (s *Switch) build(c *conf.Config) error {
 		Rules:      rules,
 		Timeouts:   timeouts(&c.CT.Timeouts),
 		ErrorRate:  c.ICMP.ErrorRate,
+		PuntRates:  puntRates(&c.SlowPath.Rates),
 	})
 	return s.startPorts()
 }

@@ -70,6 +70,7 @@ func (s *Switch) checkLink(port int, first bool) {
 	if err != nil {
 		s.log.Error("link cannot be read", "port", p.Name(), "error", err)
 	}
+	s.setTwinLinks(port, link.Up)
 	for _, iface := range s.byPort[port] {
 		if err := s.tableOf(iface).SetLink(iface, link.Up); err != nil {
 			s.log.Error("link cannot be set", "port", p.Name(), "error", err)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"ffwd/conf"
-	"ffwd/ct"
 	"ffwd/epoch"
 	"ffwd/mem"
 	"ffwd/pipeline"
@@ -29,17 +28,17 @@ func (s *Switch) buildWorkers(c *conf.Config) error {
 	n := len(c.Workers.Cores)
 	s.group = pipeline.NewGroup(n, c.Workers.HandoffRing)
 	s.steered = steering(c, s.topology)
-	secret := ct.NewSecret()
 	for i, core := range c.Workers.Cores {
 		w := &worker{core: core, member: s.epoch.Join(), entered: make(chan struct{}), ended: make(chan struct{})}
 		pc := pipeline.Config{
-			Index: i, Burst: c.Workers.Burst, Snapshot: &s.snapshot, Secret: &secret,
+			Index: i, Burst: c.Workers.Burst, Snapshot: &s.snapshot, Secret: &s.secret,
 			Clock: s.clock, Epoch: w.member, Pool: s.poolOf(core), Group: s.group, Steered: s.steered,
 			Enter: func() error { return s.enter(w) }, Leave: s.runtime.UnregisterThread,
 		}
+		s.wireSlowPath(&pc)
 		if c.CT.Enabled {
 			var err error
-			if pc.Table, err = s.newTable(c, &secret); err != nil {
+			if pc.Table, err = s.newTable(c, &s.secret); err != nil {
 				return err
 			}
 		}

@@ -64,6 +64,8 @@ max_flows = 65536
 max_flows_ipv6 = 16384
 [metrics]
 address = ""
+[slow_path]
+enabled = "off"
 [control]
 socket = "%[3]s/ffwd.sock"
 [[ports]]

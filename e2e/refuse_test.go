@@ -54,6 +54,8 @@ func TestRefusals(t *testing.T) {
 huge_pages = %q
 [workers]
 cores = [%s]
+[slow_path]
+enabled = "off"
 [control]
 socket = "%s/ffwd.sock"
 [metrics]

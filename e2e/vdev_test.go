@@ -72,6 +72,8 @@ huge_pages = "off"
 cores = [%d]
 [metrics]
 address = ""
+[slow_path]
+enabled = "off"
 [control]
 socket = "%s/ffwd.sock"
 [[ports]]

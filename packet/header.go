@@ -10,6 +10,9 @@ const (
 	EtherARP     = 0x0806
 	EtherVLAN    = 0x8100
 	EtherIPv6    = 0x86dd
+	EtherSlow    = 0x8809 // LACP and other slow protocols. Source: IEEE 802.3 annex 57A
+	EtherLLDP    = 0x88cc // IEEE 802.1AB
+	MaxLength    = 1500   // up to here the field is a length and an LLC header follows. Source: IEEE 802.3 3.2.6
 	VLANIDMask   = 0x0fff
 	MinFrameData = 60 // smallest frame on the wire, without its checksum
 )
@@ -27,6 +30,11 @@ const (
 	ProtoICMPv6   = 58
 	ProtoNone     = 59
 	ProtoDstOpts  = 60
+	ProtoIGMP     = 2
+	ProtoEIGRP    = 88
+	ProtoOSPF     = 89
+	ProtoPIM      = 103
+	ProtoVRRP     = 112
 	ProtoSCTP     = 132
 )
 
@@ -140,4 +148,6 @@ const (
 	ICMPv6TimeExceeded = 3
 	ICMPv6EchoRequest  = 128
 	ICMPv6EchoReply    = 129
+	ICMPv6RouterSol    = 133 // the first of neighbour discovery's. Source: RFC 4861 section 4
+	ICMPv6Redirect     = 137 // the last
 )

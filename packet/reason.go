@@ -42,6 +42,11 @@ const (
 	HandoffFull
 	ErrorSuppressed // an ICMP error that could not be built or routed
 
+	// Between the workers and the slow path. Source: SP-4.
+	PuntLimited // above what its punt reason may have
+	PuntFull    // the ring to the slow path was full
+	TxOversized // from the slow path, larger than a buffer
+
 	// Reasons to punt.
 	PuntLocal
 	PuntOptions
@@ -86,6 +91,9 @@ var reasonNames = [NumReasons]string{
 	TxFull:          "tx_full",
 	HandoffFull:     "handoff_full",
 	ErrorSuppressed: "error_suppressed",
+	PuntLimited:     "punt_limited",
+	PuntFull:        "punt_full",
+	TxOversized:     "tx_oversized",
 	PuntLocal:       "local",
 	PuntOptions:     "options",
 	PuntMulticast:   "multicast",

@@ -10,12 +10,16 @@ import "ffwd/packet"
 // Source: FF-12.
 type Counters struct {
 	Received    uint64
-	Created     uint64 // ICMP errors, TCP resets, and fragments beyond the first of each packet
+	Created     uint64 // ICMP errors, TCP resets, fragments beyond the first of each packet, what the slow path sent
 	Transmitted uint64
 	HandedOver  uint64 // to the worker that owns the flow
 	TakenOver   uint64 // from the worker that received the packet
 	Drops       [packet.NumReasons]uint64
-	Punts       [packet.NumReasons]uint64
+	Punts       [packet.NumReasons]uint64 // what the slow path's ring took, by punt reason
+
+	// What it did not get, by punt reason; dropped as punt_limited and punt_full.
+	PuntsLimited, PuntsFull [packet.NumReasons]uint64
+	FromKernel              uint64 // packets that the slow path sent, of Created
 
 	FastForwarded uint64 // packets that left as one frame, or in fragments all of which left
 	Fragmented    uint64 // packets
@@ -76,12 +80,14 @@ func (c *Counters) Add(other *Counters) {
 		{&c.Fragmented, &other.Fragmented}, {&c.Fragments, &other.Fragments},
 		{&c.Errors, &other.Errors}, {&c.Resets, &other.Resets}, {&c.ErrorsLimited, &other.ErrorsLimited},
 		{&c.Polls, &other.Polls}, {&c.BusyPolls, &other.BusyPolls},
-		{&c.BusyCycles, &other.BusyCycles}, {&c.Cycles, &other.Cycles},
+		{&c.BusyCycles, &other.BusyCycles}, {&c.Cycles, &other.Cycles}, {&c.FromKernel, &other.FromKernel},
 	} {
 		*f.to += *f.from
 	}
 	addAll(c.Drops[:], other.Drops[:])
 	addAll(c.Punts[:], other.Punts[:])
+	addAll(c.PuntsLimited[:], other.PuntsLimited[:])
+	addAll(c.PuntsFull[:], other.PuntsFull[:])
 	addAll(c.Gaps[:], other.Gaps[:])
 	for i := range c.Stages {
 		c.Stages[i].Cycles += other.Stages[i].Cycles

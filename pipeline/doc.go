@@ -4,6 +4,10 @@
 //	rx burst -> Parse -> Tuple -> Steer -> Conntrack -> PolicyIn -> Route ->
 //	PolicyOut -> TTL -> MTU -> Rewrite -> Confirm -> output -> tx burst
 //
+// What only the host kernel can handle leaves by the output too, to a PuntSink
+// (punt.go); what the kernel sends comes from a FrameSource and is transmitted
+// past the rules (inject.go).
+//
 // A stage works on a whole burst and only marks its packets (packet.Verdict);
 // the Worker alone transmits, fragments, answers, hands over, punts or frees, in
 // output.go. The order of the stages is one literal list in stages.go. To add a

@@ -105,9 +105,9 @@ func (w *Worker) settle(p *packet.Packet, nowNs int64, credit uint64) {
 	case packet.Reject:
 		w.answer(p, nowNs)
 		w.discard(p)
+	case packet.Punt:
+		w.punt(p, nowNs)
 	default:
-		// Dropped; or for the slow path, and without one there is nobody to
-		// take it. Source: SP-5.
 		w.discard(p)
 	}
 }

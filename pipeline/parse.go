@@ -115,6 +115,18 @@ func (s *Parse) frame(p *packet.Packet, ports *PortMap) {
 	}
 }
 
+// network parses an IP packet that somebody we trust made. It leaves Verdict
+// Continue only where conntrack may look at it.
+func (s *Parse) network(p *packet.Packet, in *Interface) {
+	etherType := (*[2]byte)(unsafe.Add(p.Data, uintptr(p.L3)-2))
+	switch binary.BigEndian.Uint16(etherType[:]) {
+	case packet.EtherIPv4:
+		s.ipv4(p, in)
+	case packet.EtherIPv6:
+		s.ipv6(p)
+	}
+}
+
 // tag finds the VLAN sub-port. The tag is in the frame, or the device took it
 // out and left it in the mbuf.
 func (s *Parse) tag(p *packet.Packet, ports *PortMap, etherType uint16) (inner uint16, ok bool) {

@@ -49,6 +49,7 @@ type Snapshot struct {
 	Rules      *policy.Ruleset
 	Timeouts   *ct.Timeouts
 	ErrorRate  int // ICMP errors per second, worker and type; 0 is none
+	PuntRates  PuntRates
 }
 
 // ingress returns the interface of a frame with a VLAN tag, or 0.

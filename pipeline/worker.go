@@ -51,7 +51,9 @@ type Config struct {
 	Rx       []Receive
 	Tx       []TxQueue // by physical port
 	Group    *Group
-	Steered  []bool // by physical port: handed over in software; nil: none
+	Steered  []bool      // by physical port: handed over in software; nil: none
+	Punts    PuntSink    // to the slow path; nil: there is none
+	Kernel   FrameSource // from the slow path; nil: there is none
 	// Enter and Leave run on the worker's locked thread: affinity, DPDK registration.
 	Enter func() error
 	Leave func()
@@ -64,9 +66,11 @@ type Worker struct {
 	config  Config
 	counter Counters
 	stages  [stageOutput]Stage
+	parse   *Parse       // of stages, for what the slow path sends
 	burst   packet.Burst // from the wire or a ring
 	errors  packet.Burst // ICMP errors of that burst
 	limits  limiter
+	punts   [NumBudgets]bucket
 	tx      []txBuffer
 	garbage txBuffer // mbufs to be freed
 	scratch []*packet.Mbuf // of maxPieces: what is being made
@@ -109,6 +113,7 @@ func NewWorker(c Config) (*Worker, error) {
 		w.tx = append(w.tx, txBuffer{queue: q, mbufs: next()})
 	}
 	w.stages = stages(&w.context, c.Group.steer(&w.context, c.Index, c.Steered))
+	w.parse = w.stages[stageParse].(*Parse)
 	return w, nil
 }
 
@@ -148,7 +153,7 @@ func (w *Worker) poll(receive bool) {
 	now := c.At(start)
 	w.gap(start)
 	w.snap = w.config.Snapshot.Load()
-	before := w.counter.Received + w.counter.TakenOver
+	before := w.counter.Received + w.counter.TakenOver + w.counter.FromKernel
 	if receive {
 		for i := range w.config.Rx {
 			w.receive(&w.config.Rx[i], now)
@@ -161,6 +166,9 @@ func (w *Worker) poll(receive bool) {
 			w.carry(stageConntrack)
 		}
 	}
+	if w.config.Kernel != nil {
+		w.inject(now)
+	}
 	w.flush()
 	if w.table != nil {
 		w.table.Expire(now, expiryBudget)
@@ -172,7 +180,7 @@ func (w *Worker) poll(receive bool) {
 	w.counter.Polls++
 	spent := c.Cycles() - start
 	w.counter.Cycles += spent
-	if w.counter.Received+w.counter.TakenOver != before {
+	if w.counter.Received+w.counter.TakenOver+w.counter.FromKernel != before {
 		w.counter.BusyPolls++
 		w.counter.BusyCycles += spent
 	}

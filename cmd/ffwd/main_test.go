@@ -110,6 +110,8 @@ huge_pages = "off"
 mbufs = 8191
 [workers]
 cores = [CORE]
+[slow_path]
+enabled = "off"
 [control]
 socket = "DIR/run/ffwd.sock"
 [metrics]

@@ -1,0 +1,54 @@
+package pipeline
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"ffwd/ct"
+	"ffwd/packet"
+)
+
+// Dispatch tells which worker a frame from the slow path is for: the one that
+// owns its flow, so that both directions meet one table. Any goroutine may ask.
+// Source: CT-1.
+type Dispatch struct {
+	Snapshot *atomic.Pointer[Snapshot]
+	Secret   *ct.Secret
+	Workers  int
+
+	singles sync.Pool // of *single
+}
+
+// single is a burst of one packet, that it takes to compute a tuple.
+type single struct {
+	burst packet.Burst
+	mbuf  packet.Mbuf // says nothing of checksums
+	parse Parse
+}
+
+// Owner returns the worker. A frame without a flow goes to the first.
+func (d *Dispatch) Owner(iface uint16, frame []byte) int {
+	if d.Workers < 2 || len(frame) < packet.EthernetLen {
+		return 0
+	}
+	s, _ := d.singles.Get().(*single)
+	if s == nil {
+		s = new(single)
+	}
+	defer d.singles.Put(s)
+	snap := d.Snapshot.Load()
+	b := &s.burst
+	b.N = 1
+	p := &b.Pkts[0]
+	*p = packet.Packet{
+		Mbuf: &s.mbuf, Data: unsafe.Pointer(unsafe.SliceData(frame)), Len: uint16(len(frame)),
+		Ingress: iface, L3: packet.EthernetLen,
+	}
+	s.parse.network(p, &snap.Interfaces[iface])
+	if p.Verdict != packet.Continue || !p.Is(packet.HasPorts) {
+		return 0
+	}
+	d.Secret.Tuples(b, snap.Zones)
+	return ct.Owner(p.Hash, d.Workers)
+}
