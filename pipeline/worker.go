@@ -72,7 +72,7 @@ type Worker struct {
 	limits  limiter
 	punts   [NumBudgets]bucket
 	tx      []txBuffer
-	garbage txBuffer // mbufs to be freed
+	garbage txBuffer       // mbufs to be freed
 	scratch []*packet.Mbuf // of maxPieces: what is being made
 	region  *mem.Region
 	bursts  uint64 // counts towards SampleEvery

@@ -72,7 +72,7 @@ func TestReload(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"fault", []string{"via = \"192.168.2.2\"", "via = \"192.168.9.9\""}, exitUsage, "bad.toml:26: routes[0].via"},
+		{"fault", []string{"via = \"192.168.2.2\"", "via = \"192.168.9.9\""}, exitUsage, "bad.toml:28: routes[0].via"},
 		{"restart", []string{"addresses = [\"192.168.2.1/24\"]", "mtu = 1400\naddresses = [\"192.168.2.1/24\"]"}, exitFault, "ports[1].mtu: 1500 -> 1400"},
 	}
 	before := call(t, "show", "config", "--socket", socket).stdout
