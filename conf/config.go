@@ -15,6 +15,7 @@ type Config struct {
 	Ports      []Port      `toml:"ports,omitempty" json:"ports"`
 	Routes     []Route     `toml:"routes,omitempty" json:"routes"`
 	Neighbours []Neighbour `toml:"neighbours,omitempty" json:"neighbours"`
+	FIB        FIB         `toml:"fib" json:"fib"`
 	CT         CT          `toml:"ct" json:"ct"`
 	Policy     Policy      `toml:"policy" json:"policy"`
 	Rules      []Rule      `toml:"rules,omitempty" json:"rules"`
@@ -116,6 +117,14 @@ type Neighbour struct {
 	Port    string     `toml:"port" json:"port"`
 	Address netip.Addr `toml:"address" json:"address"`
 	MAC     MAC        `toml:"mac" json:"mac"`
+}
+
+// FIB bounds the routing table of each VRF. Up to its bound a table takes memory
+// only for what it holds.
+type FIB struct {
+	MaxRoutesIPv4 int `toml:"max_routes_ipv4" json:"max_routes_ipv4"` // prefixes of all origins: routes, addresses, neighbours
+	MaxRoutesIPv6 int `toml:"max_routes_ipv6" json:"max_routes_ipv6"`
+	MaxNextHops   int `toml:"max_next_hops" json:"max_next_hops"` // gateways, neighbours, interfaces and sets of equal hops
 }
 
 // CT sizes the connection tracking tables, one of each family per worker.

@@ -97,6 +97,10 @@ type = "prohibit"
 port = "lan"
 address = "10.1.1.2"
 mac = "02:00:00:00:01:02"
+[fib]
+max_routes_ipv4 = 3000000
+max_routes_ipv6 = 300000
+max_next_hops = 1000000
 [ct]
 enabled = true
 max_flows = 2048

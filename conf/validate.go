@@ -40,6 +40,9 @@ const (
 	maxWeight      = 256
 	minFlows       = 1024
 	maxFlows       = 50_000_000
+	minRoutes      = 1024
+	maxRoutes      = 1 << 23
+	maxNextHops    = 1 << 22
 	maxRules       = 65536
 	maxErrorRate   = 1_000_000
 
@@ -60,6 +63,7 @@ func (c *Config) Validate() Faults {
 	v.addresses()
 	v.routes()
 	v.neighbours()
+	v.fib()
 	v.ct()
 	v.rules()
 	v.services()
@@ -177,6 +181,13 @@ func (v *validator) workers() {
 	if w.HandoffRing >= minRing && w.Burst <= maxBurst && w.HandoffRing < w.Burst {
 		v.faults.add("workers.handoff_ring", "%d is below one burst of %d", w.HandoffRing, w.Burst)
 	}
+}
+
+func (v *validator) fib() {
+	f := &v.c.FIB
+	v.within("fib.max_routes_ipv4", f.MaxRoutesIPv4, minRoutes, maxRoutes, "")
+	v.within("fib.max_routes_ipv6", f.MaxRoutesIPv6, minRoutes, maxRoutes, "")
+	v.within("fib.max_next_hops", f.MaxNextHops, minRoutes, maxNextHops, "")
 }
 
 func (v *validator) ct() {

@@ -243,6 +243,10 @@ mac = "02:00:00:00:00:01"
 `), "31: neighbours[3].address: fe80::77 on lan is neighbours[2] already", "SP-5"},
 
 	// ct.
+	{"fib", onePort + "[fib]\nmax_routes_ipv4 = 1023\nmax_routes_ipv6 = 8388609\nmax_next_hops = 4194305\n",
+		"5: fib.max_routes_ipv4: 1023 is below 1024\n" +
+			"6: fib.max_routes_ipv6: 8388609 is above 8388608\n" +
+			"7: fib.max_next_hops: 4194305 is above 4194304", "FF-16"},
 	{"ct", onePort + "[ct]\nmax_flows = 1023\nmax_flows_ipv6 = 50000001\n[ct.timeouts]\nicmp = \"0s\"\nicmpv6 = \"-1s\"\ngeneric = \"1h\"\n[ct.timeouts.tcp]\nestablished = \"576h0m1s\"\nclose = \"1500us\"\nfin_wait = \"5 d\"\nsyn = \"1s\"\n[ct.timeouts.udp]\nreplied = 30\n",
 		"5: ct.max_flows: 1023 is below 1024\n" +
 			"6: ct.max_flows_ipv6: 50000001 is above 50000000\n" +

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"ffwd/fib"
 	"ffwd/packet"
 	"ffwd/pipeline"
 )
@@ -68,6 +69,12 @@ var (
 	metricFlowBytes    = desc("flow_table_bytes", "Memory of the flow tables.")
 )
 
+// Metrics of routing.
+var (
+	metricRouting      = desc("fib_entries", "What a routing table holds; next_hops and groups include what waits for the epoch.", "vrf", "kind")
+	metricRoutingBound = desc("fib_entries_max", "What a routing table can hold.", "vrf", "kind")
+)
+
 // collector makes every metric of a scrape from one Report.
 type collector struct{ s *Switch }
 
@@ -102,6 +109,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		out.worker(&r.Workers[i])
 	}
 	out.flows(&r.Flows)
+	for i, table := range c.s.tables {
+		out.routing(strconv.Itoa(c.s.vrfs[i]), table.Stats())
+	}
 }
 
 // sender sends metrics to the registry.
@@ -191,4 +201,20 @@ func (out sender) flows(f *FlowsReport) {
 	out.counter(metricFlowsFull, f.Full)
 	out.counter(metricFlowsInvalid, f.Invalid)
 	out.gauge(metricFlowBytes, float64(f.TableBytes))
+}
+
+func (out sender) routing(vrf string, s fib.Stats) {
+	for _, m := range [...]struct {
+		kind       string
+		used, most int
+	}{
+		{"routes_ipv4", s.Prefixes4, s.Bounds.MaxRoutes4},
+		{"routes_ipv6", s.Prefixes6, s.Bounds.MaxRoutes6},
+		{"next_hops", s.NextHops, s.Bounds.NextHops},
+		{"groups_ipv4", s.Groups4, s.Bounds.Groups4},
+		{"groups_ipv6", s.Groups6, s.Bounds.Groups6},
+	} {
+		out.gauge(metricRouting, float64(m.used), vrf, m.kind)
+		out.gauge(metricRoutingBound, float64(m.most), vrf, m.kind)
+	}
 }

@@ -13,11 +13,11 @@ import (
 // neighbours and routes.
 func (s *Switch) buildTables(c *conf.Config) error {
 	for range s.vrfs {
-		o := fib.DefaultOptions()
+		o := fib.OptionsFor(c.FIB.MaxRoutesIPv4, c.FIB.MaxRoutesIPv6, c.FIB.MaxNextHops)
 		o.Retirer = s.epoch
 		table, err := fib.New(o)
 		if err != nil {
-			return fmt.Errorf("routing tables: %w", err)
+			return fmt.Errorf("routing tables: %w: lower fib.max_routes_ipv4, max_routes_ipv6 or max_next_hops", err)
 		}
 		s.undo(table.Close)
 		s.tables = append(s.tables, table)

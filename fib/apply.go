@@ -94,9 +94,16 @@ func (t *Table) reserve(updates []Update, ids []NextHopID) error {
 		if l, _ := t.rib.Get(p); l == (layers{}) {
 			d.add(p)
 		}
-		if d.prefixes > t.room(p) || len(d.groups) > d.trie.pool.available() {
-			return fmt.Errorf("fib: route %v: %w", p, ErrFull)
+		var short error
+		switch {
+		case d.prefixes > t.room(p):
+			short = t.fullOf(p)
+		case len(d.groups) > d.trie.pool.available():
+			short = d.trie.full()
+		default:
+			continue
 		}
+		return fmt.Errorf("fib: route %v: %w", p, short)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (t *Table) acquireGroup(members []member, before NextHopID) (NextHopID, err
 		delete(t.byID, h.id)
 		t.ids.give(uint32(h.id))
 		t.lines.give(h.line)
-		return 0, ErrFull
+		return 0, full("sets of equal hops", t.opts.ECMPGroups)
 	}
 	g := &group{name: name, members: members, first: run * groupBuckets}
 	h.group = g

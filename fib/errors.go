@@ -1,6 +1,9 @@
 package fib
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What the control side returns, wrapped with the operation and its object.
 // An operation that failed has changed nothing.
@@ -25,3 +28,8 @@ var (
 	// ErrOptions: an option is out of range.
 	ErrOptions = errors.New("bad option")
 )
+
+// full is ErrFull with the bound that was met.
+func full(what string, bound int) error {
+	return fmt.Errorf("%w: no room beyond %d %s", ErrFull, bound, what)
+}

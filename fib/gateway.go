@@ -85,7 +85,7 @@ func (t *Table) roomToFollow(addresses []netip.Prefix) error {
 		}
 	}
 	if n > t.lines.available() {
-		return ErrFull
+		return t.linesFull()
 	}
 	return nil
 }

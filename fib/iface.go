@@ -58,7 +58,7 @@ func (t *Table) SetInterface(in Interface) error {
 	case i.present && i.Interface == in:
 		return nil
 	case len(i.hops) > t.lines.available():
-		return fmt.Errorf("fib: interface %d: %w", in.Index, ErrFull)
+		return fmt.Errorf("fib: interface %d: %w", in.Index, t.linesFull())
 	}
 	if !i.present {
 		i.present, i.up = true, true

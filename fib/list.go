@@ -144,8 +144,9 @@ type Stats struct {
 	Adjacencies          int
 	ECMPGroups           int
 	Neighbours           int
-	MappedBytes          int64 // address space; pages that were never touched are not in memory
-	TableBytes           int64 // of lookup structures in use: touched roots are not counted, groups and adjacencies are
+	Bounds               Options // what the table was made with
+	MappedBytes          int64   // address space; pages that were never touched are not in memory
+	TableBytes           int64   // of lookup structures in use: touched roots are not counted, groups and adjacencies are
 }
 
 // Stats reports the table's size.
@@ -160,6 +161,7 @@ func (t *Table) Stats() Stats {
 		NextHops:    t.ids.used(),
 		Adjacencies: t.lines.used(),
 		ECMPGroups:  t.ecmp.used(),
+		Bounds:      t.opts,
 	}
 	for _, i := range t.ifaces {
 		s.Neighbours += len(i.neighbours)

@@ -59,17 +59,21 @@ func (t *Table) acquire(k hopKey) (NextHopID, error) {
 func (t *Table) newHop(k hopKey) (*nextHop, error) {
 	id, ok := t.ids.take()
 	if !ok {
-		return nil, ErrFull
+		return nil, full("next hops", t.opts.NextHops)
 	}
 	line, ok := t.lines.take()
 	if !ok {
 		t.ids.give(id)
-		return nil, ErrFull
+		return nil, t.linesFull()
 	}
 	h := &nextHop{id: NextHopID(id), key: k, refs: 1, line: line}
 	t.byID[h.id] = h
 	return h, nil
 }
+
+// linesFull is the ErrFull of adjacencies, of which there are two for each next
+// hop: one to serve and one to wait for the epoch.
+func (t *Table) linesFull() error { return full("adjacencies", 2*t.opts.NextHops) }
 
 // release gives a reference back. The last one retires ID and adjacency; no
 // route and no bucket leads there any more.
@@ -125,7 +129,7 @@ func (t *Table) point(h *nextHop) {
 // refreshAll is refresh of all the hops, or of none with ErrFull.
 func (t *Table) refreshAll(hops []*nextHop) error {
 	if len(hops) > t.lines.available() {
-		return ErrFull
+		return t.linesFull()
 	}
 	for _, h := range hops {
 		if err := t.refresh(h); err != nil {
@@ -140,7 +144,7 @@ func (t *Table) refreshAll(hops []*nextHop) error {
 func (t *Table) refresh(h *nextHop) error {
 	line, ok := t.lines.take()
 	if !ok {
-		return ErrFull
+		return t.linesFull()
 	}
 	t.adjacencies[line] = t.build(h)
 	old := h.line

@@ -100,6 +100,14 @@ func (t *Table) room(p netip.Prefix) int {
 	return t.opts.MaxRoutes6 - t.rib.Size6()
 }
 
+// fullOf is the ErrFull of p's family.
+func (t *Table) fullOf(p netip.Prefix) error {
+	if p.Addr().Is4() {
+		return full("IPv4 prefixes", t.opts.MaxRoutes4)
+	}
+	return full("IPv6 prefixes", t.opts.MaxRoutes6)
+}
+
 // setLayers makes l what the RIB has for p, which was old, and paints the
 // difference. References are the caller's. Only a prefix that was empty can give
 // ErrFull.
@@ -111,7 +119,7 @@ func (t *Table) setLayers(p netip.Prefix, old, l layers) error {
 	switch id := l.best(); {
 	case old.best() == 0:
 		if t.room(p) <= 0 {
-			return ErrFull
+			return t.fullOf(p)
 		}
 		if err := trie.insert(&k, id); err != nil {
 			return err

@@ -165,8 +165,13 @@ func (t *Table) prepareHop(p netip.Prefix, h *Hop) (NextHopID, error) {
 		}
 		return t.acquire(hopKey{kind: Glean, iface: h.Iface})
 	}
-	if err := t.checkGateway(p, h); err != nil {
+	err := t.checkGateway(p, h)
+	var id NextHopID
+	if err == nil {
+		id, err = t.acquire(hopKey{Forward, h.Iface, h.Via})
+	}
+	if err != nil {
 		return 0, fmt.Errorf("via %v: %w", h.Via, err)
 	}
-	return t.acquire(hopKey{Forward, h.Iface, h.Via})
+	return id, nil
 }

@@ -27,20 +27,25 @@ type Options struct {
 	Retirer Retirer
 }
 
-// DefaultOptions holds the Internet's tables twice over (about 1,050,000 IPv4
-// and 230,000 IPv6 prefixes in 2025), for 750 MiB of address space. Transparent
-// pages, because all of it would be taken from the pool otherwise.
-func DefaultOptions() Options {
+// OptionsFor bounds a table by what an operator thinks of. The groups follow: as
+// many for IPv4 as the worst set of routes can need, one for each; for IPv6, whose
+// worst case is 13 for each, four, which holds /64s scattered at will.
+// Transparent pages, because all of it would be taken from the pool otherwise.
+func OptionsFor(maxRoutes4, maxRoutes6, nextHops int) Options {
 	return Options{
-		MaxRoutes4: 2 << 20,
-		MaxRoutes6: 1 << 20,
-		Groups4:    64 << 10,
-		Groups6:    512 << 10,
-		NextHops:   64 << 10,
-		ECMPGroups: 1 << 10,
+		MaxRoutes4: maxRoutes4,
+		MaxRoutes6: maxRoutes6,
+		Groups4:    min(max(maxRoutes4, 1), MaxGroups),
+		Groups6:    min(max(4*maxRoutes6, maxLevels), MaxGroups),
+		NextHops:   nextHops,
+		ECMPGroups: max(nextHops/8, 1),
 		Pages:      mem.Transparent,
 	}
 }
+
+// DefaultOptions holds the Internet's tables twice over (about 1,050,000 IPv4
+// and 230,000 IPv6 prefixes in 2025).
+func DefaultOptions() Options { return OptionsFor(5<<19, 1<<19, 1<<17) }
 
 func (o *Options) validate() error {
 	var errs []error

@@ -125,7 +125,7 @@ func (t *trie) insert(k *key, id NextHopID) error {
 		return nil
 	}
 	if n := t.missing(k); n > 0 && n > t.pool.available() {
-		return ErrFull
+		return t.full()
 	}
 	table, first := t.root, k.rootIndex()
 	for base := rootBits; base < k.bits; base += groupBits {
@@ -140,6 +140,9 @@ func (t *trie) insert(k *key, id NextHopID) error {
 	t.paint(table[first:first+k.slotCount()], k.bits, id, k.bits)
 	return nil
 }
+
+// full is the ErrFull of groups.
+func (t *trie) full() error { return full("groups of long prefixes", int(t.pool.limit)) }
 
 // grow puts a group behind the slot that answers as the slot did. The caller has
 // made sure that there is one.

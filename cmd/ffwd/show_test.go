@@ -131,7 +131,7 @@ func TestMetrics(t *testing.T) {
 		"port_rx_packets_total", "port_rx_bytes_total", "port_tx_packets_total", "port_tx_bytes_total", "port_link_up",
 		"port_rx_missed_total", "port_rx_no_mbuf_total", "port_rx_errors_total", "drops_total", "punts_total",
 		"worker_busy_ratio", "worker_polls_total", "flows", "flows_created_total", "flows_expired_total",
-		"flows_joined_total", "flows_full_total", "pool_mbufs", "epoch_lag_seconds", "poll_gap_seconds_bucket",
+		"flows_joined_total", "flows_full_total", "pool_mbufs", "fib_entries", "fib_entries_max", "epoch_lag_seconds", "poll_gap_seconds_bucket",
 		"stage_cycles_per_packet", "received_packets_total", "created_packets_total", "transmitted_packets_total",
 		"worker_handed_over_packets_total",
 	} {
