@@ -13,7 +13,7 @@ BUILD_PACKAGES := build-essential pkg-config libdpdk-dev dpdk
 TEST_PACKAGES  := iproute2 nftables ethtool iputils-ping iperf3 curl tcpdump tshark python3
 PACKAGES       := $(BUILD_PACKAGES) $(TEST_PACKAGES)
 # Packages without DPDK: they build and test with no C compiler.
-PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./slowpath ./conf ./capture ./bench
+PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./slowpath ./queue/... ./conf ./capture ./bench
 
 .PHONY: help deps build-deps build run test unit pure e2e race fuzz bench lint fmt check clean
 
@@ -56,7 +56,7 @@ e2e: deps build ## run the end-to-end tests alone (root)
 	$(GO) test -count=1 -v ./e2e
 
 race: deps ## run the tests of shared structures under the race detector
-	$(GO) test -race ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./conf
+	$(GO) test -race ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./conf ./queue/...
 	$(GO) test -race -run 'Steering|Handoff|Drains|Enter' ./pipeline
 
 FUZZTIME ?= 30s

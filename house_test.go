@@ -28,9 +28,14 @@ var floor = map[string][]string{
 	"pipeline": {"packet", "mem", "clock", "epoch", "ct", "fib", "policy"},
 	"pmd":      {"bindings", "packet", "mem"},
 	"slowpath": {"mem"},
+
+	"queue":        {"packet", "queue/wire"},
+	"queue/wire":   {},
+	"queue/client": {"queue/wire"},
+
 	"bench":    {"capture", "conf"},
 	"control":  {"conf", "packet", "mem", "clock", "epoch", "ct", "fib", "policy", "pipeline", "pmd", "slowpath"},
-	"cmd/ffwd": {"control", "conf", "bench", "capture", "pmd", "packet", "pipeline"},
+	"cmd/ffwd": {"control", "conf", "bench", "capture", "pmd", "packet", "pipeline", "queue/client"},
 	"e2e":      {"capture", "conf", "packet"},
 	"":         {},
 }

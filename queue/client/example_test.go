@@ -1,0 +1,131 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+	"unsafe"
+
+	"ffwd/epoch"
+	"ffwd/packet"
+	"ffwd/queue"
+	"ffwd/queue/client"
+)
+
+// A listener that drops what is too short, and accepts the rest as a batch.
+func Example() {
+	path, stop := exampleSwitch()
+	defer stop()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	l, err := client.Open(ctx, path, 0)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Close()
+
+	packets := make([]client.Packet, 64)
+	for seen := 0; seen < 3; {
+		n, err := l.Receive(ctx, packets)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for i := range packets[:n] {
+			p := &packets[i]
+			fmt.Println("a packet of", p.Length, "bytes at hook", p.HookName())
+			if p.Length < 60 {
+				err = errors.Join(err, l.Decide(p, client.Verdict{Action: client.Drop}))
+			}
+		}
+		err = errors.Join(err, l.DecideAll(packets[:n], client.Verdict{Action: client.Accept}))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		seen += n
+	}
+	// Output:
+	// a packet of 40 bytes at hook in
+	// a packet of 80 bytes at hook in
+	// a packet of 120 bytes at hook in
+}
+
+// exampleSwitch is a switch with one queue and one worker, which has three packets.
+func exampleSwitch() (path string, stop func()) {
+	dir, err := os.MkdirTemp("", "queue")
+	must(err)
+	path = filepath.Join(dir, "q")
+	set, err := queue.NewSet([]queue.Options{{MaxPackets: 8, MaxBytes: 1 << 16, Timeout: time.Minute, Stall: time.Minute}}, 1)
+	must(err)
+	socket, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	must(err)
+	server := queue.Serve(set, socket, &epoch.Domain{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	worker, ended, done := set.NewWorker(0, [2]uint64{}), make(chan bool), make(chan bool)
+	go func() {
+		defer close(done)
+		dst, pushed := make([]packet.Released, 8), false
+		for now := int64(1); ; now += 100_000 {
+			worker.Release(dst, now)
+			if !pushed && set.Lookup(0).Listening() {
+				worker.Release(dst, now)
+				for i := range 3 {
+					worker.Push(examplePacket(40*(i+1)), packet.Queueing{}, now)
+				}
+				pushed = true
+			}
+			worker.Flush(now)
+			select {
+			case <-ended:
+				return
+			default:
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+	}()
+	return path, func() {
+		server.Close()
+		close(ended)
+		<-done
+		os.RemoveAll(dir)
+	}
+}
+
+func examplePacket(n int) *packet.Packet {
+	frame := make([]byte, 2048)
+	m := &packet.Mbuf{BufAddr: unsafe.Pointer(&frame[0]), BufLen: 2048}
+	return &packet.Packet{Mbuf: m, Data: m.Data(), L3: 14, L4: 20, Len: uint16(14 + n)}
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// An Open that its context ends returns its error, and leaves nothing. Source: VQ-7
+func TestOpenIsCancelled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "q")
+	socket, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close() // nobody accepts
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := client.Open(ctx, path, 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	if _, err := client.Open(t.Context(), path+"x", 0); err == nil {
+		t.Error("opened what is not there")
+	}
+}
