@@ -203,7 +203,14 @@ type Rule struct {
 	SrcPorts []PortRange    `toml:"src_ports,omitempty" json:"src_ports,omitempty" list:"filled"` // TCP, UDP and SCTP only
 	DstPorts []PortRange    `toml:"dst_ports,omitempty" json:"dst_ports,omitempty" list:"filled"` // as above
 	State    []State        `toml:"state,omitempty" json:"state,omitempty" list:"filled"`
-	Comment  string         `toml:"comment,omitempty" json:"comment,omitempty"`
+	Mark     Mark           `toml:"mark,omitempty" json:"mark,omitzero"`       // of the packet
+	CTMark   Mark           `toml:"ct_mark,omitempty" json:"ct_mark,omitzero"` // of its connection
+
+	// What the rule does to a packet that matches.
+	RejectWith RejectWith `toml:"reject_with,omitempty" json:"reject_with,omitempty"` // action reject
+	SetMark    Mark       `toml:"set_mark,omitempty" json:"set_mark,omitzero"`
+	SetCTMark  Mark       `toml:"set_ct_mark,omitempty" json:"set_ct_mark,omitzero"`
+	Comment    string     `toml:"comment,omitempty" json:"comment,omitempty"`
 }
 
 // ICMP bounds the errors that the switch sends (FF-10).

@@ -121,10 +121,18 @@ protocol = "udp"
 src_ports = ["1024-65535", 0]
 dst_ports = [53]
 state = ["new", "untracked"]
+mark = 16
+ct_mark = "0x10/0xf0"
 comment = "as \"everyone\" does"
 [[rules]]
-action = "accept"
+action = "reject"
+protocol = 6
+reject_with = "tcp_reset"
+[[rules]]
+action = "continue"
 protocol = 0
+set_mark = "010/0xff"
+set_ct_mark = "0xffffffff"
 [icmp]
 error_rate = 0
 [slow_path]
@@ -155,7 +163,10 @@ func TestRoundTrip(t *testing.T) {
 	if p := c.Ports[1]; p.MTU != 9000 || p.RxDescriptors != 0 || p.Steering != "" {
 		t.Errorf("sub-port: %+v", p)
 	}
-	if n, ok := c.Rules[1].Protocol.Number(); n != 0 || !ok {
+	if r := c.Rules[2]; r.SetMark != (Mark{8, 0xff}) || r.SetCTMark != (Mark{0xffffffff, 0xffffffff}) || c.Rules[0].Mark.String() != "0x10" {
+		t.Errorf("marks: %v %v", r.SetMark, r.SetCTMark)
+	}
+	if n, ok := c.Rules[2].Protocol.Number(); n != 0 || !ok {
 		t.Errorf("protocol 0: %d, %t", n, ok)
 	}
 	if a, b := c.Ports[0].TAPName(), c.Ports[1].TAPName(); a != "kernel0" || b != "lan.100" {

@@ -65,6 +65,7 @@ func (c *Config) Validate() Faults {
 	v.neighbours()
 	v.fib()
 	v.ct()
+	v.policy()
 	v.rules()
 	v.services()
 	v.slowPath()
@@ -103,10 +104,16 @@ func (v *validator) words(path string, value reflect.Value) {
 			if fault := wordFault(value.String(), w.words()); fault != "" {
 				v.faults.add(path, "%s", fault)
 			}
-		case value.Type() != reflect.TypeFor[Steering](): // a sub-port has none; devicePort asks
+		case !isOptional(w):
 			v.faults.add(path, "is missing; want %s", strings.Join(w.words(), ", "))
 		}
 	}
+}
+
+// isOptional tells whether a word may be left out, where a check of its own allows it.
+func isOptional(w word) bool {
+	_, may := w.(interface{ optional() })
+	return may
 }
 
 // within notes n outside first..last, with the reason for the bound if any.

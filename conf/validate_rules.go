@@ -19,6 +19,7 @@ func (v *validator) rules() {
 		}
 		v.ruleFamily(at, r)
 		v.ruleL4(at, r)
+		v.ruleAction(at, r)
 		v.ruleState(at+".state", r)
 		if strings.ContainsAny(r.Comment, "\n\r") {
 			v.faults.add(at+".comment", "is longer than a line")
@@ -32,6 +33,43 @@ func (v *validator) ruleState(at string, r *Rule) {
 	twice(v, at, r.State)
 	if len(r.State) > 0 && !v.c.CT.Enabled {
 		v.faults.add(at, "is not known without connection tracking: ct.enabled is false")
+	}
+}
+
+// ruleAction checks what the rule does. A rule that goes on and does nothing else is a
+// slip, and so is one that connections cannot be marked by.
+func (v *validator) ruleAction(at string, r *Rule) {
+	sets := !r.SetMark.IsZero() || !r.SetCTMark.IsZero()
+	switch {
+	case r.RejectWith != "" && r.Action != ActionReject:
+		v.faults.add(at+".reject_with", "needs action reject; this is %s", r.Action)
+	case r.RejectWith == RejectTCPReset && r.Protocol != ProtocolTCP:
+		v.faults.add(at+".reject_with", "tcp_reset needs protocol tcp; this is %s", r.Protocol)
+	case r.Action == ActionContinue && !sets:
+		v.faults.add(at+".action", "continue does nothing without set_mark or set_ct_mark")
+	}
+	if v.c.CT.Enabled {
+		return
+	}
+	for _, key := range []struct {
+		name string
+		mark Mark
+	}{{"ct_mark", r.CTMark}, {"set_ct_mark", r.SetCTMark}} {
+		if !key.mark.IsZero() {
+			v.faults.add(at+"."+key.name, "needs connections, but ct.enabled is false")
+		}
+	}
+}
+
+// policy checks the hooks' defaults, which have no arguments.
+func (v *validator) policy() {
+	for _, d := range []struct {
+		path   string
+		action Action
+	}{{"policy.default_in", v.c.Policy.DefaultIn}, {"policy.default_out", v.c.Policy.DefaultOut}} {
+		if d.action == ActionReject || d.action == ActionContinue {
+			v.faults.add(d.path, "%s is for rules; want accept or drop, or a last rule that says %s", d.action, d.action)
+		}
 	}
 }
 

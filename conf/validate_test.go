@@ -260,6 +260,34 @@ mac = "02:00:00:00:00:01"
 	{"longest timeout", onePort + "[ct.timeouts.tcp]\nestablished = \"576h\"\nclose = \"1ms\"\n", "", "TO-1"},
 
 	// Rules.
+	{"rule actions", fill(`[ct]
+enabled = false
+[policy]
+default_in = "reject"
+[[rules]]
+action = "drop"
+reject_with = "tcp_reset"
+[[rules]]
+action = "reject"
+reject_with = "tcp_reset"
+protocol = "udp"
+[[rules]]
+action = "continue"
+mark = "1/0"
+[[rules]]
+action = "continue"
+mark = "0x1f/0xf"
+set_mark = "4294967296"
+set_ct_mark = 1
+`),
+		"13: policy.default_in: reject is for rules; want accept or drop, or a last rule that says reject\n" +
+			"16: rules[0].reject_with: needs action reject; this is drop\n" +
+			"19: rules[1].reject_with: tcp_reset needs protocol tcp; this is udp\n" +
+			"22: rules[2].action: continue does nothing without set_mark or set_ct_mark\n" +
+			"23: rules[2].mark: \"1/0\": a mask of 0 names no bit\n" +
+			"26: rules[3].mark: \"0x1f/0xf\": the value has bits outside the mask; want 0xf/0xf\n" +
+			"27: rules[3].set_mark: \"4294967296\" is not a 32-bit mark like \"0x10\" or \"0x10/0xf0\"\n" +
+			"28: rules[3].set_ct_mark: needs connections, but ct.enabled is false", "FF-6"},
 	{"rules", fill(`[[rules]]
 in_ports = ["lan", "lan", "dmz"]
 out_ports = ["wan"]
@@ -268,7 +296,7 @@ action = "accept"
 src = ["10.0.0.1/8", "fd00::/8"]
 dst = []
 [[rules]]
-action = "reject"
+action = "deny"
 protocol = "icmp"
 dst_ports = [80]
 src = ["fd00::/8"]
@@ -285,14 +313,14 @@ action = "drop"
 protocol = "tpc"
 state = ["new", "newish", "new"]
 `),
-		"10: rules[0].action: is missing; want accept, drop\n" +
+		"10: rules[0].action: is missing; want accept, drop, reject, continue\n" +
 			"11: rules[0].in_ports[2]: \"dmz\" is no port's name\n" +
 			"11: rules[0].in_ports[1]: lan is listed twice\n" +
 			"12: rules[0].out_ports: is not known in hook in, before the route lookup; want hook out\n" +
 			"15: rules[1].src[0]: 10.0.0.1/8 has host bits set; want 10.0.0.0/8\n" +
 			"15: rules[1].src[1]: fd00::/8 is not of the family of 10.0.0.1/8; write a rule for each\n" +
 			"16: rules[1].dst: is empty; leave the key out for any\n" +
-			"18: rules[2].action: \"reject\" is unknown; want accept, drop\n" +
+			"18: rules[2].action: \"deny\" is unknown; want accept, drop, reject, continue\n" +
 			"19: rules[2].protocol: icmp is not carried by IPv6, as in fd00::/8; want icmpv6\n" +
 			"20: rules[2].dst_ports: protocol icmp has none; want tcp, udp or sctp\n" +
 			"24: rules[3].src_ports[0]: \"80-79\" is reversed; want \"79-80\"\n" +

@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"strconv"
@@ -142,6 +143,46 @@ func (p *Protocol) UnmarshalText(text []byte) error {
 }
 
 func (*Protocol) takesInteger() {}
+
+// Mark is those bits of a 32-bit mark that Mask names, with the values in Value. It is
+// written like "0x10/0xf0", or without a mask for all bits. The zero Mark names none: it
+// matches every mark and sets nothing, and cannot be written.
+type Mark struct{ Value, Mask uint32 }
+
+// IsZero tells whether no mark is given.
+func (m Mark) IsZero() bool { return m == Mark{} }
+
+func (m Mark) String() string {
+	if m.Mask == math.MaxUint32 {
+		return fmt.Sprintf("%#x", m.Value)
+	}
+	return fmt.Sprintf("%#x/%#x", m.Value, m.Mask)
+}
+
+// MarshalText gives the form of String.
+func (m Mark) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText takes value and value/mask, in any of Go's notations for integers.
+func (m *Mark) UnmarshalText(text []byte) error {
+	first, second, masked := strings.Cut(string(text), "/")
+	if !masked {
+		second = "0xffffffff"
+	}
+	value, errV := strconv.ParseUint(first, 0, 32)
+	mask, errM := strconv.ParseUint(second, 0, 32)
+	switch {
+	case errV != nil || errM != nil:
+		return fmt.Errorf(`%q is not a 32-bit mark like "0x10" or "0x10/0xf0"`, text)
+	case mask == 0:
+		return fmt.Errorf("%q: a mask of 0 names no bit", text)
+	case value&^mask != 0:
+		return fmt.Errorf("%q: the value has bits outside the mask; want %#x/%#x", text, value&mask, mask)
+	}
+	*m = Mark{uint32(value), uint32(mask)}
+	return nil
+}
+
+func (*Mark) takesInteger() {}
 
 // PortRange is a range of L4 ports with both ends in it.
 type PortRange struct{ First, Last uint16 }

@@ -8,13 +8,14 @@ import (
 
 // The words that a key can take; every other is a fault.
 type (
-	HugePages string // how memory is had
-	Steering  string // how both directions of a flow come to one worker (CT-1)
-	IPOptions string // what becomes of a packet with IPv4 options (FF-3)
-	RouteType string // what a route does with a packet (FF-8)
-	Hook      string // where a rule is asked (FF-6)
-	Action    string // what a rule decides
-	State     string // a packet's state in connection tracking (CT-2)
+	HugePages  string // how memory is had
+	Steering   string // how both directions of a flow come to one worker (CT-1)
+	IPOptions  string // what becomes of a packet with IPv4 options (FF-3)
+	RouteType  string // what a route does with a packet (FF-8)
+	Hook       string // where a rule is asked (FF-6)
+	Action     string // what a rule decides
+	RejectWith string // how the sender of a rejected packet is told (FF-6)
+	State      string // a packet's state in connection tracking (CT-2)
 	// SlowPathMode says whether ports get twins in the kernel (SP-1, SP-5).
 	SlowPathMode string
 
@@ -43,8 +44,17 @@ const (
 	HookIn  Hook = "in"  // before the route lookup
 	HookOut Hook = "out" // the egress port is known
 
-	ActionAccept Action = "accept"
-	ActionDrop   Action = "drop"
+	ActionAccept   Action = "accept"
+	ActionDrop     Action = "drop"
+	ActionReject   Action = "reject"   // drop, and tell the sender
+	ActionContinue Action = "continue" // on to the next rule, once the rule's marks are set
+
+	RejectDefault         RejectWith = "default" // a reset for TCP, port_unreachable for all else
+	RejectTCPReset        RejectWith = "tcp_reset"
+	RejectPortUnreachable RejectWith = "port_unreachable"
+	RejectHostUnreachable RejectWith = "host_unreachable"
+	RejectNetUnreachable  RejectWith = "net_unreachable"
+	RejectAdminProhibited RejectWith = "admin_prohibited"
 
 	StateNew         State = "new"
 	StateEstablished State = "established"
@@ -70,13 +80,21 @@ const (
 type word interface{ words() []string }
 
 func (HugePages) words() []string { return words(HugeAuto, HugeRequire, HugeOff) }
+func (Steering) optional()        {} // a sub-port has none; devicePort asks
 func (Steering) words() []string  { return words(SteeringAuto, SteeringSoftware, SteeringQueue) }
 func (IPOptions) words() []string { return words(OptionsPunt, OptionsDrop, OptionsForward) }
 func (RouteType) words() []string {
 	return words(RouteUnicast, RouteBlackhole, RouteUnreachable, RouteProhibit)
 }
-func (Hook) words() []string   { return words(HookIn, HookOut) }
-func (Action) words() []string { return words(ActionAccept, ActionDrop) }
+func (Hook) words() []string { return words(HookIn, HookOut) }
+func (Action) words() []string {
+	return words(ActionAccept, ActionDrop, ActionReject, ActionContinue)
+}
+func (RejectWith) words() []string {
+	return words(RejectDefault, RejectTCPReset, RejectPortUnreachable, RejectHostUnreachable,
+		RejectNetUnreachable, RejectAdminProhibited)
+}
+func (RejectWith) optional() {} // only with action reject; ruleAction asks
 func (State) words() []string {
 	return words(StateNew, StateEstablished, StateRelated, StateInvalid, StateUntracked)
 }

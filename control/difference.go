@@ -69,6 +69,7 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 	r.Fragmented += b.Fragmented - a.Fragmented
 	r.Fragments += b.Fragments - a.Fragments
 	r.Errors += b.Errors - a.Errors
+	r.Resets += b.Resets - a.Resets
 	r.ErrorsLimited += b.ErrorsLimited - a.ErrorsLimited
 	for reason := range b.Drops {
 		r.drops[reason] += b.Drops[reason] - a.Drops[reason]

@@ -21,17 +21,24 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Metrics of the whole switch.
 var (
 	metricReceived    = desc("received_packets_total", "Packets received from ports.")
-	metricCreated     = desc("created_packets_total", "ICMP errors, and fragments beyond the first of each packet.")
+	metricCreated     = desc("created_packets_total", "ICMP errors, TCP resets, and fragments beyond the first of each packet.")
 	metricTransmitted = desc("transmitted_packets_total", "Packets that ports took.")
 	metricHeld        = desc("held_packets", "Packets under way between two workers.")
 	metricDrops       = desc("drops_total", "Packets dropped, by reason.", "reason")
 	metricPunts       = desc("punts_total", "Packets given to the slow path, by reason.", "reason")
 	metricFragmented  = desc("fragmented_packets_total", "Packets that left in fragments.")
 	metricErrors      = desc("icmp_errors_total", "ICMP errors made.")
-	metricLimited     = desc("icmp_errors_limited_total", "ICMP errors not made because of the rate limit.")
+	metricResets      = desc("tcp_resets_total", "TCP resets made.")
+	metricLimited     = desc("icmp_errors_limited_total", "ICMP errors and TCP resets not made because of the rate limit.")
 	metricEpochLag    = desc("epoch_lag_seconds", "Age of the oldest retired memory that waits for a worker.")
 	metricPool        = desc("pool_mbufs", "Mbufs of a pool, by state; an estimate.", "pool", "state")
 	metricGaps        = desc("poll_gap_seconds", "Time between the starts of two polls of a worker.")
+)
+
+// Metrics of rules. A reload that changes rules begins them at 0.
+var (
+	metricRulePackets = desc("rule_packets_total", "Packets that a rule matched.", "rule", "hook", "action", "comment")
+	metricRuleBytes   = desc("rule_bytes_total", "L3 bytes of them.", "rule", "hook", "action", "comment")
 )
 
 // Metrics of a port.
@@ -112,6 +119,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for i, table := range c.s.tables {
 		out.routing(strconv.Itoa(c.s.vrfs[i]), table.Stats())
 	}
+	out.rules(c.s)
 }
 
 // sender sends metrics to the registry.
@@ -132,6 +140,7 @@ func (out sender) switchWide(r *Report) {
 	out.gauge(metricHeld, float64(r.Held))
 	out.counter(metricFragmented, r.Fragmented)
 	out.counter(metricErrors, r.Errors)
+	out.counter(metricResets, r.Resets)
 	out.counter(metricLimited, r.ErrorsLimited)
 	out.gauge(metricEpochLag, r.EpochLagSeconds)
 	// Every reason from the start, so that rates begin at zero. Without a slow

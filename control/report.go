@@ -15,7 +15,7 @@ type Report struct {
 	DurationS   float64 `json:"duration_s"`
 	ClockHz     float64 `json:"clock_hz"` // of the cycles below
 	Received    uint64  `json:"received"`
-	Created     uint64  `json:"created"` // ICMP errors, and fragments beyond the first of each packet
+	Created     uint64  `json:"created"` // ICMP errors, TCP resets, and fragments beyond the first of each packet
 	Transmitted uint64  `json:"transmitted"`
 	// Held is packets under way between two workers. Workers are read one after
 	// the other: what passed between them meanwhile can make it negative.
@@ -25,7 +25,8 @@ type Report struct {
 	Fragmented    uint64 `json:"fragmented"`     // packets
 	Fragments     uint64 `json:"fragments"`      // made of them
 	Errors        uint64 `json:"icmp_errors"`
-	ErrorsLimited uint64 `json:"icmp_errors_limited"`
+	Resets        uint64 `json:"tcp_resets"`
+	ErrorsLimited uint64 `json:"icmp_errors_limited"` // of both
 
 	Drops map[string]uint64 `json:"drops"` // by reason; those that are 0 are left out
 	Punts map[string]uint64 `json:"punts"`

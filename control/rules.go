@@ -28,6 +28,8 @@ func (s *Switch) rule(r *conf.Rule) policy.Rule {
 		Action: action(r.Action), InPorts: s.indices(r.InPorts), OutPorts: s.indices(r.OutPorts),
 		Src: r.Src, Dst: r.Dst, Protocol: policy.AnyProtocol,
 		SrcPorts: portRanges(r.SrcPorts), DstPorts: portRanges(r.DstPorts), Comment: r.Comment,
+		Mark: policy.Bits(r.Mark), CtMark: policy.Bits(r.CTMark),
+		RejectWith: rejectWith[r.RejectWith], SetMark: policy.Bits(r.SetMark), SetCtMark: policy.Bits(r.SetCTMark),
 	}
 	if r.Hook == conf.HookOut {
 		out.Hook = policy.HookOut
@@ -51,10 +53,24 @@ var ctStates = map[conf.State]policy.State{
 
 // action fails closed: a word it does not know is a drop.
 func action(a conf.Action) policy.Action {
-	if a == conf.ActionAccept {
+	switch a {
+	case conf.ActionAccept:
 		return policy.Accept
+	case conf.ActionReject:
+		return policy.Reject
+	case conf.ActionContinue:
+		return policy.Continue
 	}
 	return policy.Drop
+}
+
+// rejectWith has the zero value for what is left out.
+var rejectWith = map[conf.RejectWith]policy.RejectWith{
+	conf.RejectTCPReset:        policy.TCPReset,
+	conf.RejectPortUnreachable: policy.PortUnreachable,
+	conf.RejectHostUnreachable: policy.HostUnreachable,
+	conf.RejectNetUnreachable:  policy.NetUnreachable,
+	conf.RejectAdminProhibited: policy.AdminProhibited,
 }
 
 func (s *Switch) indices(names []string) []uint16 {

@@ -43,9 +43,10 @@ type topology struct {
 type policy int
 
 const (
-	open     policy = iota
-	stateful        // flows that the client opened
-	closed          // nothing
+	open      policy = iota
+	stateful         // flows that the client opened
+	closed           // nothing
+	rejecting        // nothing, and the sender is told
 )
 
 // variant is what forwards.
@@ -188,7 +189,11 @@ func (b *bed) kernelRouter() {
 // policy mentions conntrack: between tables, or without, the kernel would track
 // nothing, and then find the packets of running connections invalid.
 func (b *bed) kernelPolicy() {
-	rules := map[policy]string{open: "accept;", stateful: `ct state established accept; iifname "r0" ct state new accept;`}[b.policy]
+	rules := map[policy]string{
+		open:      "accept;",
+		stateful:  `ct state established accept; iifname "r0" ct state new accept;`,
+		rejecting: "meta l4proto tcp reject with tcp reset; meta l4proto { icmp, icmpv6 } reject with icmpx admin-prohibited; reject;",
+	}[b.policy]
 	b.router.host("ip", "netns", "exec", b.router.name, "nft", "add table inet e2e; delete table inet e2e; "+
 		"table inet e2e { chain forward { type filter hook forward priority 0; policy drop; ct state invalid drop; "+rules+" }; }")
 }

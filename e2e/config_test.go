@@ -53,6 +53,23 @@ in_ports = [%q]
 state = ["new"]
 `, near)
 	}
+	if b.policy == rejecting {
+		text.WriteString(`
+[[rules]]
+action = "reject"
+protocol = "tcp"
+[[rules]]
+action = "reject"
+protocol = "icmp"
+reject_with = "admin_prohibited"
+[[rules]]
+action = "reject"
+protocol = "icmpv6"
+reject_with = "admin_prohibited"
+[[rules]]
+action = "reject"
+`)
+	}
 	return writeFile(b.t, b.dir, "ffwd.toml", []byte(text.String()))
 }
 

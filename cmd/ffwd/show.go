@@ -55,6 +55,8 @@ func showCommand() *cobra.Command {
 	add("config", "The configuration that runs, as TOML", s.config)
 	add("flows", "Tracked connections", s.flows).
 		Flags().IntVar(&s.limit, "limit", 1000, "so many at most; 0: all")
+	add("rules", "Rules and what they matched", s.rules).
+		Flags().IntVar(&s.limit, "limit", 1000, "so many at most; 0: all")
 	s.route.flags(add("routes", "Routing tables", s.routes).Flags())
 	return c
 }
@@ -124,7 +126,7 @@ func (s *shower) drops(c *client, w io.Writer) error {
 	return t.Flush()
 }
 
-// flowPage is how many flows one request asks for.
+// flowPage is how many flows, or rules, one request asks for.
 const flowPage = 1000
 
 // flows lists page by page, so that neither side holds more than one.

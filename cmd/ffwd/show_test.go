@@ -23,6 +23,7 @@ func TestShow(t *testing.T) {
 		{"workers", "ns/packet", `"busy_ratio"`},
 		{"drops", "received", `"transmitted": 1000`},
 		{"flows", "UNREPLIED", `"state": "UNREPLIED"`},
+		{"rules", "default", `"defaults"`},
 		{"routes", "via 192.168.2.2 on out 02:00:00:00:01:02", `"via": "192.168.2.2"`},
 		{"config", "[[ports]]", `"socket": "` + b.path("run/ffwd.sock") + `"`},
 	} {
@@ -133,7 +134,7 @@ func TestMetrics(t *testing.T) {
 		"worker_busy_ratio", "worker_polls_total", "flows", "flows_created_total", "flows_expired_total",
 		"flows_joined_total", "flows_full_total", "pool_mbufs", "fib_entries", "fib_entries_max", "epoch_lag_seconds", "poll_gap_seconds_bucket",
 		"stage_cycles_per_packet", "received_packets_total", "created_packets_total", "transmitted_packets_total",
-		"worker_handed_over_packets_total",
+		"worker_handed_over_packets_total", "rule_packets_total", "rule_bytes_total", "tcp_resets_total",
 	} {
 		if !regexp.MustCompile(`(?m)^ffwd_` + family + `[ {]`).MatchString(body) {
 			t.Errorf("no ffwd_%s", family)

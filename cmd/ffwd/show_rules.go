@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"ffwd/conf"
+	"ffwd/control"
+)
+
+// rules lists page by page, in the order in which packets are asked.
+func (s *shower) rules(c *client, w io.Writer) error {
+	all := control.RuleList{Rules: []control.RuleStatus{}}
+	for {
+		page := flowPage
+		if s.limit > 0 {
+			page = min(page, s.limit-len(all.Rules))
+		}
+		query := url.Values{"limit": {strconv.Itoa(page)}, "from": {strconv.Itoa(all.Next)}}
+		var list control.RuleList
+		if err := c.get("/v1/rules", query, &list); err != nil {
+			return err
+		}
+		all.Rules = append(all.Rules, list.Rules...)
+		all.Defaults, all.Next = list.Defaults, list.Next
+		if list.Next == 0 || s.limit > 0 && len(all.Rules) >= s.limit {
+			break
+		}
+	}
+	if s.json {
+		return printJSON(w, all)
+	}
+	t := table(w)
+	fmt.Fprintln(t, "rule\thook\tpackets\tbytes\taction\tmatch\tcomment\t")
+	for i := range all.Rules {
+		r := &all.Rules[i]
+		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%s\t%s\t%s\t\n", r.Index, r.Hook, r.Packets, r.Bytes, does(&r.Rule), matches(&r.Rule), r.Comment)
+	}
+	for _, d := range all.Defaults {
+		fmt.Fprintf(t, "default\t%s\t%d\t%d\t%s\t\t\t\n", d.Hook, d.Packets, d.Bytes, d.Action)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if all.Next > 0 {
+		fmt.Fprintln(w, "and more: see --limit")
+	}
+	return nil
+}
+
+// does says what a rule does, in the words of the configuration.
+func does(r *conf.Rule) string {
+	words := []string{string(r.Action)}
+	add := func(key, value string, given bool) {
+		if given {
+			words = append(words, key+" "+value)
+		}
+	}
+	add("with", string(r.RejectWith), r.RejectWith != "")
+	add("set_mark", r.SetMark.String(), !r.SetMark.IsZero())
+	add("set_ct_mark", r.SetCTMark.String(), !r.SetCTMark.IsZero())
+	return strings.Join(words, ", ")
+}
+
+// matches says what a rule matches, in the words of the configuration.
+func matches(r *conf.Rule) string {
+	var words []string
+	add := func(key, value string) {
+		if value != "" {
+			words = append(words, key+" "+value)
+		}
+	}
+	add("in", strings.Join(r.InPorts, ","))
+	add("out", strings.Join(r.OutPorts, ","))
+	add("src", joined(r.Src))
+	add("dst", joined(r.Dst))
+	if !r.Protocol.IsZero() {
+		add("protocol", r.Protocol.String())
+	}
+	add("src_ports", joined(r.SrcPorts))
+	add("dst_ports", joined(r.DstPorts))
+	if len(r.State) > 0 {
+		states := make([]string, len(r.State))
+		for i, state := range r.State {
+			states[i] = string(state)
+		}
+		add("state", strings.Join(states, ","))
+	}
+	if !r.Mark.IsZero() {
+		add("mark", r.Mark.String())
+	}
+	if !r.CTMark.IsZero() {
+		add("ct_mark", r.CTMark.String())
+	}
+	if len(words) == 0 {
+		return "any"
+	}
+	return strings.Join(words, " ")
+}
+
+func joined[T fmt.Stringer](list []T) string {
+	words := make([]string, len(list))
+	for i, v := range list {
+		words[i] = v.String()
+	}
+	return strings.Join(words, ",")
+}
