@@ -18,10 +18,15 @@ const (
 	// the kernel wants blocks of whole pages: four frames of a multiple of 1 KiB are both.
 	afPacketFrameStep      = 1024
 	afPacketFramesPerBlock = 4
-	afPacketFrames         = 512 // the driver's default framecnt
+
+	// A ring holds what arrives while the worker's thread is kept from its core. With
+	// iperf3 on the same two cores, the driver's default of 512 frames of 2 KiB lost
+	// 5 to 9 % of a TCP stream's segments, 1024 2 %, 2048 0.05 %, and 4096 next to none.
+	afPacketRingBytes = 8 << 20
 )
 
-// tuneAFPacket sizes the ring of a packet socket for the MTU.
+// tuneAFPacket sizes the rings of a packet socket, one to receive and one to send:
+// frames for the MTU, and enough of them.
 func tuneAFPacket(args []string, mtuBytes int) []string {
 	for _, name := range []string{"framesz", "blocksz", "framecnt"} {
 		if _, ok := argValue(args, name); ok {
@@ -29,12 +34,10 @@ func tuneAFPacket(args []string, mtuBytes int) []string {
 		}
 	}
 	need := mtuBytes + etherHeaderBytes + 2*vlanTagBytes + afPacketHeaderMax
-	if need <= afPacketFrameDefault {
-		return args
-	}
-	frame := roundUp(need, afPacketFrameStep)
+	frame := max(afPacketFrameDefault, roundUp(need, afPacketFrameStep))
+	block := frame * afPacketFramesPerBlock
 	return append(args,
 		"framesz="+strconv.Itoa(frame),
-		"blocksz="+strconv.Itoa(frame*afPacketFramesPerBlock),
-		"framecnt="+strconv.Itoa(afPacketFrames))
+		"blocksz="+strconv.Itoa(block),
+		"framecnt="+strconv.Itoa(afPacketRingBytes/block*afPacketFramesPerBlock))
 }
