@@ -10,12 +10,12 @@ export CGO_CFLAGS_ALLOW ?= -mrtm
 
 # Debian packages: to build and run, and what the end-to-end tests drive besides.
 BUILD_PACKAGES := build-essential pkg-config libdpdk-dev dpdk
-TEST_PACKAGES  := iproute2 nftables ethtool iputils-ping iperf3 curl tcpdump tshark python3
+TEST_PACKAGES  := iproute2 nftables ethtool iputils-ping iperf3 curl tcpdump tshark python3 dpdk-doc
 PACKAGES       := $(BUILD_PACKAGES) $(TEST_PACKAGES)
 # Packages without DPDK: they build and test with no C compiler.
 PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./slowpath ./queue/... ./conf ./capture ./bench
 
-.PHONY: help deps build-deps build run test unit pure e2e race fuzz bench lint fmt check clean
+.PHONY: help deps build-deps build run test unit pure e2e race fuzz bench bench-peers lint fmt check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1	\2/' | expand -t 12
@@ -68,6 +68,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 
 bench: build ## measure ffwd beside dpdk-testpmd on the same packets
 	$(BIN) bench
+
+bench-peers: deps build ## measure ffwd beside DPDK's l3fwd, ip_fragmentation and rte_hash (root)
+	$(BIN) bench --peers --seconds 1 --warmup 0.5 --repetitions 3 --reserve-huge-pages
 
 lint: ## run the linters
 	$(GO) tool -modfile=tools/go.mod golangci-lint run

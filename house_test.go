@@ -33,7 +33,7 @@ var floor = map[string][]string{
 	"queue/wire":   {},
 	"queue/client": {"queue/wire"},
 
-	"bench":    {"capture", "conf"},
+	"bench":    {"capture", "conf", "ct", "mem", "clock", "packet"},
 	"control":  {"conf", "packet", "mem", "clock", "epoch", "ct", "fib", "policy", "pipeline", "pmd", "slowpath"},
 	"cmd/ffwd": {"control", "conf", "bench", "capture", "pmd", "packet", "pipeline", "queue/client"},
 	"e2e":      {"capture", "conf", "packet"},

@@ -43,9 +43,16 @@ func (c captures) write(path string, l load, queue int) error {
 	return err
 }
 
-// spec describes the capture of one queue of a load: UDP in the smallest frames.
+// spec describes the capture of one queue of a load.
 func spec(l load, queue int, seed uint64) capture.Spec {
-	s := capture.Spec{Flows: l.flows, Replies: l.replies, Seed: seed, SrcNet: clientNet, DstNet: serverNet}
+	s := capture.Spec{Flows: l.flows, Replies: l.replies, Seed: seed, SrcNet: clientNet, DstNet: serverNet,
+		Destinations: l.destinations, FrameBytes: l.frameBytes, IPv6: l.ipv6}
+	if l.ipv6 {
+		s.SrcNet, s.DstNet = clientNet6, serverNet6
+	}
+	if l.tcp {
+		s.Protocol = capture.TCP
+	}
 	if l.workers > 1 {
 		s.Owner = func(t capture.Tuple) bool { return queueOf(t, l.workers) == queue }
 	}

@@ -2,11 +2,15 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
 	"os"
+
+	"ffwd/packet"
 )
 
 // The ports of every configuration.
@@ -21,7 +25,14 @@ var (
 	clientNet = netip.MustParsePrefix("64.0.0.0/4")
 	serverNet = netip.MustParsePrefix("80.0.0.0/4")
 	routedNet = netip.MustParsePrefix("64.0.0.0/3")
+
+	clientNet6 = netip.MustParsePrefix("2a00::/25")
+	serverNet6 = netip.MustParsePrefix("2a00:80::/25")
+	routedNet6 = netip.MustParsePrefix("2a00::/24")
 )
+
+// minMTUIPv6 is the least MTU of a port with IPv6 addresses. Source: RFC 8200 section 5.
+const minMTUIPv6 = 1280
 
 // nextHops are as many neighbours as share the routes, 198.51.100.2 and following.
 const nextHops = 16
@@ -50,50 +61,74 @@ func printConfig(w io.Writer, v variant, s *setup) {
 	}
 	fmt.Fprintf(w, "[pool]\nmbufs = %d\ncache = %d\n\n", s.mbufs(), poolCache)
 	fmt.Fprintf(w, "[workers]\ncores = [%s]\nburst = %d\n\n", joinInts(s.cores, ", "), burst)
-	for _, port := range []struct{ name, device, address string }{
-		{sourcePort, source, "192.0.2.1/24"},
-		{sinkPort, sink, "198.51.100.1/24"},
+	mtu, sourceAddress, sinkAddress := s.mtuBytes(), "192.0.2.1/24", "198.51.100.1/24"
+	if s.ipv6 {
+		sourceAddress, sinkAddress = "2001:db8:1::1/64", "2001:db8:2::1/64"
+	}
+	for _, port := range []struct {
+		name, device, address string
+		mtu                   int
+	}{
+		{sourcePort, source, sourceAddress, mtu},
+		{sinkPort, sink, sinkAddress, cmp.Or(v.egressMTU, mtu)},
 	} {
 		// Each capture holds both directions of its flows: no software steering.
 		fmt.Fprintf(w, "[[ports]]\nname = %q\ndevice = %q\naddresses = [%q]\nmtu = %d\nrx_queues = %d\ntx_queues = %d\nsteering = %q\n\n",
-			port.name, port.device, port.address, MTUBytes, len(s.files), len(s.files), "queue")
+			port.name, port.device, port.address, port.mtu, len(s.files), len(s.files), "queue")
 	}
-	fmt.Fprintf(w, "[ct]\nenabled = %t\nmax_flows = %d\nmax_flows_ipv6 = 1024\n\n", !v.stateless, v.maxFlows)
+	fmt.Fprintf(w, "[ct]\nenabled = %t\nmax_flows = %d\nmax_flows_ipv6 = 1024\n\n", !v.stateless, cmp.Or(v.maxFlows, statefulMaxFlows))
 	if v.unreplied > 0 {
 		fmt.Fprintf(w, "[ct.timeouts.udp]\nunreplied = %q\n\n", v.unreplied)
 	}
 	fmt.Fprintf(w, "[metrics]\naddress = \"\"\n\n[slow_path]\nenabled = \"off\"\n\n[control]\nsocket = \"\"\n\n[log]\nlevel = \"warn\"\n\n")
-	printRoutes(w, v.routes)
+	printRoutes(w, v.routes, s.ipv6)
 }
 
-// printRoutes writes n routes, the default route first, and the neighbours they use.
-func printRoutes(w io.Writer, n int) {
-	hops := min(n, nextHops)
-	for i := range hops {
-		fmt.Fprintf(w, "[[neighbours]]\nport = %q\naddress = \"198.51.100.%d\"\nmac = \"02:00:00:00:01:%02x\"\n\n", sinkPort, 2+i, i)
+// mtuBytes is the MTU that the frames of the load need, and IPv6 wants in any case.
+func (s *setup) mtuBytes() int {
+	least := MTUBytes
+	if s.ipv6 {
+		least = minMTUIPv6
 	}
-	for i, prefix := range prefixes(n) {
-		fmt.Fprintf(w, "[[routes]]\nprefix = \"%s\"\nvia = \"198.51.100.%d\"\n\n", prefix, 2+i%hops)
+	return max(least, s.frameBytes-packet.EthernetLen)
+}
+
+// printRoutes writes n routes of a family, the default route first, and the
+// neighbours they use. A million of them must not be more than conf reads.
+func printRoutes(w io.Writer, n int, ipv6 bool) {
+	hops, network := min(n, nextHops), "198.51.100."
+	if ipv6 {
+		network = "2001:db8:2::"
+	}
+	for i := range hops {
+		fmt.Fprintf(w, "[[neighbours]]\nport = %q\naddress = \"%s%d\"\nmac = \"02:00:00:00:01:%02x\"\n\n", sinkPort, network, 2+i, i)
+	}
+	for i, prefix := range prefixes(n, ipv6) {
+		fmt.Fprintf(w, "[[routes]]\nprefix=\"%s\"\nvia=\"%s%d\"\n", prefix, network, 2+i%hops)
 	}
 }
 
 // lengths is how often a prefix length occurs, in hundredths: about as in the
 // Internet's routing table, without the very short ones.
-var lengths = []struct{ bits, share int }{
-	{24, 60}, {23, 9}, {22, 11}, {21, 5}, {20, 5}, {19, 3}, {18, 2}, {17, 1}, {16, 4},
-}
+type lengths []struct{ bits, share int }
 
-// prefixes returns the default route and n-1 different prefixes of routedNet, always
-// the same.
-func prefixes(n int) []netip.Prefix {
+var (
+	lengths4 = lengths{{24, 60}, {23, 9}, {22, 11}, {21, 5}, {20, 5}, {19, 3}, {18, 2}, {17, 1}, {16, 4}}
+	lengths6 = lengths{{48, 50}, {44, 22}, {40, 20}, {36, 7}, {32, 1}}
+)
+
+// prefixes returns the default route and n-1 different prefixes of the routed
+// network of a family, always the same.
+func prefixes(n int, ipv6 bool) []netip.Prefix {
 	random := rand.New(rand.NewPCG(1, 1))
-	list := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+	net, shares, first := routedNet, lengths4, netip.MustParsePrefix("0.0.0.0/0")
+	if ipv6 {
+		net, shares, first = routedNet6, lengths6, netip.MustParsePrefix("::/0")
+	}
+	list := []netip.Prefix{first}
 	seen := make(map[netip.Prefix]bool, n)
-	base := routedNet.Addr().As4()
 	for len(list) < n {
-		offset := random.Uint32() >> routedNet.Bits()
-		addr := netip.AddrFrom4([4]byte{base[0] | byte(offset>>24), byte(offset >> 16), byte(offset >> 8), byte(offset)})
-		prefix := netip.PrefixFrom(addr, randomLength(random)).Masked()
+		prefix := netip.PrefixFrom(randomAddress(random, net), shares.random(random)).Masked()
 		if !seen[prefix] {
 			seen[prefix] = true
 			list = append(list, prefix)
@@ -102,11 +137,27 @@ func prefixes(n int) []netip.Prefix {
 	return list
 }
 
-func randomLength(random *rand.Rand) int {
+// randomAddress returns an address of which the bits behind the prefix vary, in
+// IPv6 the first 32 of them.
+func randomAddress(random *rand.Rand, net netip.Prefix) netip.Addr {
+	offset := random.Uint32()
+	if net.Addr().Is4() {
+		base := net.Addr().As4()
+		be := binary.BigEndian
+		be.PutUint32(base[:], be.Uint32(base[:])|offset>>net.Bits())
+		return netip.AddrFrom4(base)
+	}
+	base := net.Addr().As16()
+	be := binary.BigEndian
+	be.PutUint64(base[:], be.Uint64(base[:])|uint64(offset)<<32>>net.Bits())
+	return netip.AddrFrom16(base)
+}
+
+func (l lengths) random(random *rand.Rand) int {
 	at := random.IntN(100)
-	for _, l := range lengths {
-		if at -= l.share; at < 0 {
-			return l.bits
+	for _, length := range l {
+		if at -= length.share; at < 0 {
+			return length.bits
 		}
 	}
 	panic("bench: shares of prefix lengths do not add up to 100")

@@ -21,6 +21,14 @@ func TestConfigIsValid(t *testing.T) {
 			s.load = g.load
 			var doc bytes.Buffer
 			printConfig(&doc, v, s)
+			if doc.Len() >= 64<<20 { // conf reads no more
+				t.Errorf("%s with %d routes: %d bytes", v.scenario, v.routes, doc.Len())
+			}
+			if v.routes > manyRoutes { // takes a quarter of a minute, and is more of the same
+				v.routes = 5000
+				doc.Reset()
+				printConfig(&doc, v, s)
+			}
 			c, err := conf.Parse("bench.toml", doc.Bytes())
 			if err != nil {
 				t.Fatalf("%s with %d routes: %v", v.scenario, v.routes, err)
@@ -50,7 +58,7 @@ func TestConfigWithoutHugePages(t *testing.T) {
 }
 
 func TestPrefixesAreDifferentAndRouted(t *testing.T) {
-	list := prefixes(20_000)
+	list := prefixes(20_000, false)
 	if list[0] != netip.MustParsePrefix("0.0.0.0/0") {
 		t.Errorf("first route %s", list[0])
 	}

@@ -12,6 +12,11 @@
 // of them. Medians over the repetitions are compared; times in absolute terms mean
 // little on a shared machine, the difference to the floor means more.
 //
+// With Options.Peers the other programs of the field that do the same work run
+// beside each variant: DPDK's examples l3fwd and ip_fragmentation, compiled on the
+// spot (patch.go, peer.go, telemetry.go), and rte_hash beside our flow table alone
+// (table.go, flowtable.go).
+//
 // What is in a run: scenario.go. What a row means: result.go. How a process is
 // driven: testpmd.go, ffwd.go. To add a scenario, add a variant to catalogue.
 //

@@ -59,7 +59,11 @@ func (p *processes) ffwd(ctx context.Context, v variant, s *setup) (sample, erro
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 		return sample{}, fmt.Errorf("report of %s run: %w", p.ffwdPath, err)
 	}
-	return r.sample()
+	m, err := r.sample()
+	if v.egressMTU > 0 && err == nil { // packets that came, not the fragments that left
+		m.mpps /= m.outPerIn
+	}
+	return m, err
 }
 
 // sample checks that the report is one of a switch that forwarded, and sums it up.
@@ -81,6 +85,7 @@ func (r *report) sample() (sample, error) {
 	}
 	return sample{
 		mpps:              float64(out) / r.DurationS / 1e6,
+		outPerIn:          float64(out) / float64(in),
 		stages:            r.stages(),
 		newFlowsPerS:      float64(r.Flows.Created) / r.DurationS / float64(len(r.Workers)),
 		newFlowShare:      float64(r.Flows.Created) / float64(in),

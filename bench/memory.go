@@ -25,13 +25,17 @@ const driverMB = 128
 // tablesMB is for the flow and routing tables of ffwd, which take huge pages, too.
 const tablesMB = 512
 
+// peerTablesMB is for the tables of l3fwd: four million exact matches of either
+// family, two million routes with their tree, 2^18 groups of IPv6.
+const peerTablesMB = 1536
+
 func (s *setup) objectBytes() int {
 	return (mempoolObjectBytes + mbufHeaderBytes + s.dataRoom + cacheLine - 1) / cacheLine * cacheLine
 }
 
 // hugeMemoryMB is what one program needs when it has huge pages.
 func (s *setup) hugeMemoryMB() int {
-	return s.mbufs()*s.objectBytes()>>20 + driverMB + tablesMB
+	return s.mbufs()*s.objectBytes()>>20 + driverMB + max(tablesMB, s.tablesMB)
 }
 
 // ordinaryMemoryMB is what DPDK must be given without huge pages. No mbuf lies across
@@ -41,11 +45,18 @@ func (s *setup) ordinaryMemoryMB() int {
 	return (s.mbufs()/perPage+1)*pageBytes>>20*11/10 + driverMB
 }
 
-// largestPool is the memory in MiB that the largest load needs with huge pages.
-func largestPool(groups []group, o *Options) int {
+// largestPool is the memory in MiB that the largest load or table needs with huge
+// pages.
+func largestPool(groups []group, tables []int, o *Options) int {
 	need := 0
+	for _, n := range tables {
+		need = max(need, tableMB(n))
+	}
 	for _, g := range groups {
 		s := setup{load: g.load, dataRoom: o.DataRoomBytes}
+		if o.Peers {
+			s.tablesMB = peerTablesMB
+		}
 		need = max(need, s.hugeMemoryMB())
 	}
 	return need

@@ -39,6 +39,8 @@ type Options struct {
 
 	Ffwd    string // path of the command under test; this executable
 	Testpmd string // name or path; dpdk-testpmd
+	Peers   bool   // also measure l3fwd, ip_fragmentation and rte_hash, with the scenarios that have such a peer
+	Source  string // of DPDK's examples; where Debian's dpdk-doc puts it
 	Dir     string // for captures and configurations, some 200 MB; a temporary directory
 
 	// Progress is told before each measurement how many of how many are done, and
@@ -82,6 +84,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.DataRoomBytes == 0 {
 		o.DataRoomBytes = defaultDataRoom
+	}
+	if o.Source == "" {
+		o.Source = examplesDir
 	}
 	if o.Testpmd == "" {
 		o.Testpmd = defaultTestpmd

@@ -22,15 +22,15 @@ func WriteJSON(w io.Writer, rows []Result) error {
 // WriteTable writes the rows for people: the figures, then where the time goes.
 func WriteTable(w io.Writer, rows []Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "scenario\tflows\troutes\tworkers\tMpps\tmin..max\tns/pkt\tabove floor\tbar\tof floor\tnotes\t")
+	fmt.Fprintln(t, "scenario\tflows\troutes\tworkers\tMpps\tmin..max\tns/pkt\tabove floor\tbar\tof floor\tto peer\tnotes\t")
 	for i := range rows {
 		r := &rows[i]
-		if i > 0 && r.Scenario == ioFloor {
-			fmt.Fprintln(t, strings.Repeat("\t", 11))
+		if i > 0 && (r.Scenario == ioFloor || r.Scenario == tableLookup) {
+			fmt.Fprintln(t, strings.Repeat("\t", 12))
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%.2f\t%.2f..%.2f\t%.1f\t%s\t%s\t%.2f\t%s\t\n",
+		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%.2f\t%.2f..%.2f\t%.1f\t%s\t%s\t%s\t%s\t%s\t\n",
 			r.Scenario, r.Flows, dash(r.Routes > 0, "%d", r.Routes), r.Workers, r.Mpps, r.Spread.MinMpps, r.Spread.MaxMpps,
-			r.NsPerPacket, dash(r.Scenario != ioFloor, "%.1f", r.NsAboveFloor), bar(r), r.RatioToFloor, strings.Join(notes(r), ", "))
+			r.NsPerPacket, dash(r.Scenario != ioFloor, "%.1f", r.NsAboveFloor), bar(r), dash(r.RatioToFloor > 0, "%.2f", r.RatioToFloor), toPeers(r), strings.Join(notes(r), ", "))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -53,6 +53,18 @@ func bar(r *Result) string {
 	return fmt.Sprintf("%.0f %s", r.Bar, verdict(r.NsAboveFloor <= r.Bar))
 }
 
+// toPeers is how many times a peer's cost above the floor ours is.
+func toPeers(r *Result) string {
+	var list []string
+	for _, p := range r.Peers {
+		list = append(list, dash(p.Ratio > 0, "%.2f", p.Ratio)+" "+p.Name)
+	}
+	if len(list) == 0 {
+		return "-"
+	}
+	return strings.Join(list, ", ")
+}
+
 func verdict(met bool) string {
 	if met {
 		return "met"
@@ -66,6 +78,12 @@ func notes(r *Result) []string {
 	if r.Scenario == newFlows {
 		list = append(list, fmt.Sprintf("%.2f M new flows/s per worker (bar %.0f %s; %.0f%% of packets)",
 			r.NewFlowsPerS/1e6, barNewFlowsPerS/1e6, verdict(r.NewFlowsPerS >= barNewFlowsPerS), r.NewFlowShare*100))
+	}
+	if r.NsPerFragment > 0 {
+		list = append(list, fmt.Sprintf("%.1f ns above the floor for each of %.1f fragments", r.NsPerFragment, r.Fragments))
+	}
+	if r.Scenario == tableLookup && len(r.Peers) > 0 {
+		list = append(list, "bar: not slower, "+verdict(r.Peers[0].Ratio <= 1))
 	}
 	if r.ScalingToOne > 0 {
 		note := fmt.Sprintf("%.2f times one worker", r.ScalingToOne)

@@ -18,7 +18,9 @@ import (
 // processes is the runner that starts real ones, one at a time.
 type processes struct {
 	testpmdPath, ffwdPath string
-	dir                   string // for configurations
+	programs              map[string]string // paths of the peers, by name
+	dir                   string            // for configurations
+	seed                  uint64            // of the captures
 }
 
 // Limits on time that is not measured.
@@ -26,6 +28,7 @@ const (
 	startLimit = 2 * time.Minute // EAL, pools, reading a capture of millions, loading routes
 	stopLimit  = 20 * time.Second
 	killDelay  = 5 * time.Second // between asking a process to end and killing it
+	killSignal = syscall.SIGKILL // what a process gets that would outlive us
 )
 
 // devices returns the two ports that every program gets: a source that plays one
@@ -117,7 +120,10 @@ func start(cmd *exec.Cmd) (*child, error) {
 	return c, nil
 }
 
-var errEndedEarly = errors.New("ended early")
+var (
+	errEndedEarly = errors.New("ended early")
+	errNotQuit    = errors.New("did not quit")
+)
 
 // pass lets time pass, unless the child ends first.
 func (c *child) pass(d time.Duration) error {
@@ -139,7 +145,7 @@ func (c *child) finish(limit time.Duration) error {
 	case <-time.After(limit):
 		err := c.Process.Kill()
 		<-c.ended
-		return errors.Join(fmt.Errorf("did not quit within %v", limit), err)
+		return errors.Join(fmt.Errorf("%w within %v", errNotQuit, limit), err)
 	}
 }
 

@@ -5,9 +5,9 @@ package bench
 // Times are those of one worker: with two workers, each takes ns_per_packet for
 // each of its packets, and mpps is what both do together.
 type Result struct {
-	Scenario string `json:"scenario"` // io-floor and macswap are dpdk-testpmd
-	Flows    int    `json:"flows"`    // in the capture
-	Routes   int    `json:"routes"`   // 0 for dpdk-testpmd
+	Scenario string `json:"scenario"` // io-floor and macswap are dpdk-testpmd; the names of peers are theirs
+	Flows    int    `json:"flows"`    // in the capture; of tables, the entries
+	Routes   int    `json:"routes"`   // 0 for dpdk-testpmd and exact matches
 	Workers  int    `json:"workers"`
 
 	Mpps         float64 `json:"mpps"` // forwarded, million packets per second; the median
@@ -16,6 +16,10 @@ type Result struct {
 	RatioToFloor float64 `json:"ratio_to_floor"` // mpps, 1 for io-floor
 	Bar          float64 `json:"bar,omitempty"`  // what ns_above_floor shall not exceed
 	Spread       Spread  `json:"spread"`
+
+	NsPerFragment float64 `json:"ns_per_fragment,omitempty"` // ns_above_floor for each fragment that left
+	Fragments     float64 `json:"fragments,omitempty"`       // that left for each packet
+	Peers         []Peer  `json:"peers,omitempty"`           // what did the same work on the same packets
 
 	Stages            []Stage  `json:"stages,omitempty"`
 	NewFlowsPerS      float64  `json:"new_flows_per_s,omitempty"`      // per worker
@@ -26,6 +30,15 @@ type Result struct {
 
 	Repetitions int  `json:"repetitions"`
 	HugePages   bool `json:"huge_pages"`
+}
+
+// Peer is what another program took for the work of a row, from its own row.
+type Peer struct {
+	Name         string  `json:"name"`
+	Mpps         float64 `json:"mpps"`
+	NsPerPacket  float64 `json:"ns_per_packet"`
+	NsAboveFloor float64 `json:"ns_above_floor"`
+	Ratio        float64 `json:"ratio"` // our ns_above_floor to the peer's: above 1 we are slower; 0: the floor is in doubt
 }
 
 // Spread is how far the repetitions lie apart.
@@ -44,6 +57,7 @@ type Stage struct {
 // sample is what one repetition measured.
 type sample struct {
 	mpps              float64
+	outPerIn          float64 // packets that left for each that came; 0 where nothing counts them
 	stages            []Stage
 	newFlowsPerS      float64
 	newFlowShare      float64

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type setup struct {
 	files    []string // one capture per rx queue
 	cores    []int    // one worker each
 	huge     bool
+	tablesMB int // of the program that needs most for its tables; 0: as ffwd
 	dataRoom int
 	warmup   time.Duration
 	duration time.Duration
@@ -27,6 +29,9 @@ func (s *setup) mbufs() int { return s.packets() + spareMbufs }
 // runner runs one program once. Errors are one line with the program's own words.
 type runner interface {
 	testpmd(ctx context.Context, mode string, s *setup) (sample, error)
+	peer(ctx context.Context, of peer, s *setup) (sample, error)
+	flowTable(ctx context.Context, entries int, s *setup) (tableSample, error)
+	hash(ctx context.Context, entries int, s *setup) (tableSample, error)
 	ffwd(ctx context.Context, v variant, s *setup) (sample, error)
 }
 
@@ -47,34 +52,51 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	p := &processes{testpmdPath: o.Testpmd, ffwdPath: o.Ffwd, dir: dir}
+	p := &processes{testpmdPath: o.Testpmd, ffwdPath: o.Ffwd, dir: dir, seed: o.Seed}
+	if o.Peers {
+		if p.programs, err = buildPeers(ctx, &o, dir); err != nil {
+			return nil, err
+		}
+	}
 	return run(ctx, o, p, captures{dir: dir, seed: o.Seed}, systemHugePages())
+}
+
+func chosen(o *Options) []group {
+	return selectGroups(catalogue(), o.Scenarios, o.Flows, len(o.Cores))
 }
 
 // run is Run with its surroundings as arguments.
 func run(ctx context.Context, o Options, r runner, c captures, pages hugePages) (results []Result, err error) {
-	groups := selectGroups(catalogue(), o.Scenarios, o.Flows, len(o.Cores))
-	if len(groups) == 0 {
-		return nil, fmt.Errorf("bench: nothing to measure: no scenario has flows %v and runs on %d cores", o.Flows, len(o.Cores))
+	groups, tables := chosen(&o), tablesOf(&o)
+	if len(groups)+len(tables) == 0 {
+		return nil, fmt.Errorf("bench: nothing to measure: no scenario has flows %v and runs on %d cores, or it needs peers", o.Flows, len(o.Cores))
 	}
-	huge, restore, err := pages.prepare(&o, largestPool(groups, &o))
+	huge, restore, err := pages.prepare(&o, largestPool(groups, tables, &o))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, restore()) }()
 
 	var errs []error
-	steps := newSteps(&o, groups)
+	steps := newSteps(&o, groups, tables)
 	for _, g := range groups {
 		s := &setup{load: g.load, cores: o.Cores[:g.workers], huge: huge, dataRoom: o.DataRoomBytes, warmup: o.Warmup, duration: o.Duration}
 		if s.files, err = c.make(g.load); err != nil {
 			return results, errors.Join(append(errs, err)...)
 		}
-		rows, err := measure(ctx, g, s, r, o.Repetitions, steps)
+		rows, err := measure(ctx, contenders(g, s, r, o.Peers), o.Repetitions, steps)
 		results, errs = append(results, rows...), append(errs, err)
 		c.remove(s.files)
 		if ctx.Err() != nil {
-			break // measure has said so
+			return results, errors.Join(errs...) // measure has said so
+		}
+	}
+	for _, n := range tables {
+		s := &setup{load: load{flows: n, workers: 1}, cores: o.Cores[:1], huge: huge, duration: o.Duration}
+		rows, err := measure(ctx, tableContenders(n, s, r), o.Repetitions, steps)
+		results, errs = append(results, rows...), append(errs, err)
+		if ctx.Err() != nil {
+			return results, errors.Join(errs...)
 		}
 	}
 	steps.finish()
@@ -85,6 +107,7 @@ func run(ctx context.Context, o Options, r runner, c captures, pages hugePages) 
 // contender is one program in one configuration, with what it did so far.
 type contender struct {
 	row     Result
+	peer    peer // what it is, or what does the work of it
 	once    func(ctx context.Context) (sample, error)
 	samples []sample
 	err     error // the first; it is not run again
@@ -99,8 +122,7 @@ func (c *contender) title() string {
 }
 
 // measure runs everything of a group in turn, as often as asked.
-func measure(ctx context.Context, g group, s *setup, r runner, repetitions int, steps *steps) ([]Result, error) {
-	list := contenders(g, s, r)
+func measure(ctx context.Context, list []*contender, repetitions int, steps *steps) ([]Result, error) {
 	for rep := range repetitions {
 		for _, c := range list {
 			steps.next(fmt.Sprintf("%s, %d of %d", c.title(), rep+1, repetitions))
@@ -116,29 +138,35 @@ func measure(ctx context.Context, g group, s *setup, r runner, repetitions int, 
 		}
 	}
 	var rows []Result
+	var peers []peer
 	var errs []error
-	for _, c := range list {
+	for i, c := range list {
 		errs = append(errs, c.err)
 		if c.err == nil && len(c.samples) == repetitions {
-			rows = append(rows, summarize(c.row, c.samples))
+			rows, peers = append(rows, summarize(c.row, c.samples)), append(peers, c.peer)
+		} else if i == 0 {
+			break
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		errs = append(errs, err)
 	}
-	if len(rows) > 0 && rows[0].Scenario == ioFloor {
+	if len(rows) > 0 {
 		compareWithFloor(rows)
-	} else {
-		rows = nil
+		compareWithPeers(rows, peers)
 	}
 	return rows, errors.Join(errs...)
 }
 
-// contenders are testpmd's floor, which comes first, its macswap, and our variants.
-func contenders(g group, s *setup, r runner) []*contender {
+// contenders are testpmd's floor, which comes first, its macswap, and our variants;
+// with peers each variant with its own, in place of macswap.
+func contenders(g group, s *setup, r runner, peers bool) []*contender {
 	base := Result{Flows: g.flows, Workers: g.workers, HugePages: s.huge}
 	var list []*contender
 	for _, t := range []struct{ scenario, mode string }{{ioFloor, "io"}, {macswap, "macswap"}} {
+		if peers && t.mode != "io" {
+			continue
+		}
 		c := &contender{row: base, once: func(ctx context.Context) (sample, error) { return r.testpmd(ctx, t.mode, s) }}
 		c.row.Scenario = t.scenario
 		list = append(list, c)
@@ -146,6 +174,16 @@ func contenders(g group, s *setup, r runner) []*contender {
 	for _, v := range g.variants {
 		c := &contender{row: base, once: func(ctx context.Context) (sample, error) { return r.ffwd(ctx, v, s) }}
 		c.row.Scenario, c.row.Routes, c.row.Bar = v.scenario, v.routes, v.barNs
+		list = append(list, c)
+		if !peers || v.peer.name == "" {
+			continue
+		}
+		c.peer = v.peer
+		if slices.ContainsFunc(list, func(other *contender) bool { return other.row.Scenario == v.peer.name && other.peer == v.peer }) {
+			continue // is there for another variant
+		}
+		c = &contender{row: base, peer: v.peer, once: func(ctx context.Context) (sample, error) { return r.peer(ctx, v.peer, s) }}
+		c.row.Scenario, c.row.Routes = v.peer.name, v.peer.routes
 		list = append(list, c)
 	}
 	return list
@@ -157,10 +195,13 @@ type steps struct {
 	tell        func(done, total int, next string)
 }
 
-func newSteps(o *Options, groups []group) *steps {
+func newSteps(o *Options, groups []group, tables []int) *steps {
 	s := &steps{tell: o.Progress}
 	for _, g := range groups {
-		s.total += o.Repetitions * (2 + len(g.variants))
+		s.total += o.Repetitions * len(contenders(g, &setup{}, nil, o.Peers))
+	}
+	for _, n := range tables {
+		s.total += o.Repetitions * len(tableContenders(n, &setup{}, &processes{}))
 	}
 	return s
 }

@@ -43,6 +43,23 @@ func (f *fakeRunner) ffwd(_ context.Context, v variant, s *setup) (sample, error
 	return f.run(fmt.Sprint(v.scenario, " ", v.routes), s)
 }
 
+func (f *fakeRunner) peer(_ context.Context, of peer, s *setup) (sample, error) {
+	return f.run(fmt.Sprint(of.name, " ", of.routes), s)
+}
+
+func (f *fakeRunner) table(name string, entries int, s *setup) (tableSample, error) {
+	m, err := f.run(fmt.Sprint(name, " ", entries), s)
+	return tableSample{insertNs: 4 * m.mpps, lookupNs: m.mpps}, err
+}
+
+func (f *fakeRunner) flowTable(_ context.Context, entries int, s *setup) (tableSample, error) {
+	return f.table("ct", entries, s)
+}
+
+func (f *fakeRunner) hash(_ context.Context, entries int, s *setup) (tableSample, error) {
+	return f.table("rte_hash", entries, s)
+}
+
 func steady(string, int) (sample, error) { return sample{mpps: 10}, nil }
 
 func fakeRun(t *testing.T, ctx context.Context, o Options, f *fakeRunner) ([]Result, error) {
@@ -66,7 +83,7 @@ func fakeRun(t *testing.T, ctx context.Context, o Options, f *fakeRunner) ([]Res
 func TestRepetitionsAreInterleaved(t *testing.T) {
 	f := newFakeRunner(steady)
 	var told []string
-	o := Options{Flows: []int{1000}, Repetitions: 2, Progress: func(done, total int, next string) { told = append(told, fmt.Sprintf("%d/%d %s", done, total, next)) }}
+	o := Options{Flows: []int{1000}, Scenarios: []string{stateful, stateless}, Repetitions: 2, Progress: func(done, total int, next string) { told = append(told, fmt.Sprintf("%d/%d %s", done, total, next)) }}
 	rows, err := fakeRun(t, context.Background(), o, f)
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +152,7 @@ func TestFailureLeavesTheOthers(t *testing.T) {
 		}
 		return sample{mpps: 10}, nil
 	})
-	rows, err := fakeRun(t, context.Background(), Options{Flows: []int{1000}, Repetitions: 3}, f)
+	rows, err := fakeRun(t, context.Background(), Options{Flows: []int{1000}, Scenarios: []string{stateful, stateless}, Repetitions: 3}, f)
 	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "stateful: 1000 flows, routes: 1") {
 		t.Errorf("error %v", err)
 	}
@@ -153,7 +170,7 @@ func TestNoFloorNoRows(t *testing.T) {
 		return sample{mpps: 10}, nil
 	})
 	rows, err := fakeRun(t, context.Background(), Options{Flows: []int{1000}}, f)
-	if !errors.Is(err, broken) || len(rows) != 0 || len(f.log) != 1 {
+	if !errors.Is(err, broken) || len(rows) != 0 || f.count["stateful 1"]+f.count["stateless 1"]+f.count["macswap"] != 0 {
 		t.Errorf("%d rows, ran %v, %v; want nothing after the floor", len(rows), f.log, err)
 	}
 }

@@ -18,6 +18,9 @@ func summarize(row Result, samples []sample) Result {
 	row.Spread = Spread{MinMpps: slices.Min(mpps), MaxMpps: slices.Max(mpps)}
 	row.NewFlowsPerS = median(of(func(s sample) float64 { return s.newFlowsPerS }))
 	row.NewFlowShare = median(of(func(s sample) float64 { return s.newFlowShare }))
+	if out := median(of(func(s sample) float64 { return s.outPerIn })); out > 1+lossLimit {
+		row.Fragments = out
+	}
 	row.TableBytesPerFlow = samples[0].tableBytesPerFlow
 	row.Stages = medianStages(samples)
 	for _, s := range samples { // the worst: there should be none at all
@@ -55,12 +58,37 @@ func median(values []float64) float64 {
 	return v[mid]
 }
 
-// compareWithFloor relates the rows of a group to the first of them.
+// compareWithFloor relates the rows of a group to the first of them, if that is the
+// floor. Tables have none: all their time counts.
 func compareWithFloor(rows []Result) {
 	floor := rows[0]
 	for i := range rows {
-		rows[i].NsAboveFloor = rows[i].NsPerPacket - floor.NsPerPacket
-		rows[i].RatioToFloor = rows[i].Mpps / floor.Mpps
+		r := &rows[i]
+		r.NsAboveFloor = r.NsPerPacket
+		if floor.Scenario == ioFloor {
+			r.NsAboveFloor -= floor.NsPerPacket
+			r.RatioToFloor = r.Mpps / floor.Mpps
+		}
+		if r.Fragments > 1 {
+			r.NsPerFragment = r.NsAboveFloor / r.Fragments
+		}
+	}
+}
+
+// compareWithPeers tells each row how its peer fared. peers says of each row what
+// it is, or what does the work of it.
+func compareWithPeers(rows []Result, peers []peer) {
+	for i := range rows {
+		for j := range rows {
+			if i == j || peers[i] == (peer{}) || peers[j] != peers[i] || rows[j].Scenario != peers[j].name || rows[i].Scenario == peers[i].name {
+				continue
+			}
+			p := Peer{rows[j].Scenario, rows[j].Mpps, rows[j].NsPerPacket, rows[j].NsAboveFloor, 0}
+			if p.NsAboveFloor > 0 { // else a neighbour disturbed the floor
+				p.Ratio = max(0, rows[i].NsAboveFloor/p.NsAboveFloor)
+			}
+			rows[i].Peers = append(rows[i].Peers, p)
+		}
 	}
 }
 

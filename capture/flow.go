@@ -48,11 +48,14 @@ func (f *flowSet) tuple(flow int) Tuple {
 	source, nth := uint32(flow%f.spec.Sources), uint64(flow/f.spec.Sources)
 	spread := uint64(flow) * f.destination >> 16
 	port := firstPort + (uint64(f.first)+uint64(source)+nth*portStep)%portRange
+	destination := uint32(spread % uint64(f.spec.Destinations))
+	if f.spec.Destinations >= f.spec.Flows {
+		destination = uint32(flow)
+	}
 	t := Tuple{
 		Protocol: packet.ProtoUDP,
 		Src:      netip.AddrPortFrom(f.src.address(source), uint16(port)),
-		Dst: netip.AddrPortFrom(f.dst.address(uint32(spread%uint64(f.spec.Destinations))),
-			services[spread>>32%uint64(len(services))]),
+		Dst:      netip.AddrPortFrom(f.dst.address(destination), services[spread>>32%uint64(len(services))]),
 	}
 	if f.spec.Protocol == TCP || f.spec.Protocol == Mix && flow%2 == 1 {
 		t.Protocol = packet.ProtoTCP

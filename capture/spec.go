@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"net/netip"
 
@@ -36,7 +37,8 @@ type Spec struct {
 	SrcNet, DstNet netip.Prefix // 10.0.0.0/8 and 100.64.0.0/10, or 2001:db8::/36 and 2001:db8:8000::/36
 
 	// Sources and Destinations are the numbers of distinct addresses of the flows'
-	// first and second end; as many as flows, at most 65536.
+	// first and second end; as many as flows, at most 65536. As many destinations as
+	// flows are one for each flow; fewer are drawn, so that not quite all occur.
 	Sources, Destinations int
 
 	// Replies makes every second packet of a flow an answer, so that a tracker sees
@@ -196,6 +198,23 @@ func (s Spec) Write(w io.Writer) (Summary, error) {
 	}
 	sum.Packets = out.frames
 	return sum, out.flush()
+}
+
+// Tuples gives the first direction of each flow that Write would write, in no
+// particular order; none if the Spec is not valid.
+func (s Spec) Tuples() iter.Seq[Tuple] {
+	return func(yield func(Tuple) bool) {
+		s, err := s.withDefaults()
+		if err != nil {
+			return
+		}
+		flows := newFlowSet(&s)
+		for i := range s.Flows {
+			if t := flows.tuple(i); (s.Owner == nil || s.Owner(t)) && !yield(t) {
+				return
+			}
+		}
+	}
 }
 
 // Streams keep apart what is drawn from one seed.

@@ -52,6 +52,8 @@ func benchCommand() *cobra.Command {
 	f.Uint64Var(&o.Seed, "seed", 1, "of the captures")
 	f.StringVar(&huge, "huge-pages", string(bench.HugeAuto), "auto, require or off")
 	f.BoolVar(&o.ReserveHugePages, "reserve-huge-pages", false, "raise the number of huge pages for the run; needs root")
+	f.BoolVar(&o.Peers, "peers", false, "also measure DPDK's l3fwd, ip_fragmentation and rte_hash, built on the spot from the source in dpdk-doc")
+	f.StringVar(&o.Source, "peer-source", "", "folder of DPDK's examples; where dpdk-doc puts them")
 	f.StringVar(&o.Dir, "dir", "", "for captures, some 200 MB; a temporary directory")
 	return c
 }

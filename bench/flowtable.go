@@ -1,0 +1,255 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"ffwd/clock"
+	"ffwd/ct"
+	"ffwd/mem"
+	"ffwd/packet"
+)
+
+//go:embed rtehash/rte_hash.c
+var hashSource []byte
+
+const hashProgram = "rte_hash"
+
+// buildHash compiles the program that measures rte_hash.
+func buildHash(ctx context.Context, dir string) (string, error) {
+	source := filepath.Join(dir, hashProgram+".c")
+	if err := os.WriteFile(source, hashSource, 0o600); err != nil {
+		return "", fmt.Errorf("bench: %w", err)
+	}
+	program := filepath.Join(dir, hashProgram)
+	return program, compile(ctx, program, []string{source})
+}
+
+// keyBytes is a key in the file that both sides read: the addresses and ports of an
+// IPv4 header and the protocol, as on the wire, and padding.
+//
+//	0    source address
+//	4    destination address
+//	8    source port
+//	10   destination port
+//	12   protocol
+const keyBytes = 16
+
+// writeKeys writes n different keys in the order of insertion and once more in
+// another, so that what lies side by side in a table is not met one after the other.
+func writeKeys(w io.Writer, n int, seed uint64) error {
+	random := rand.New(rand.NewPCG(seed, uint64(n)))
+	order := make([]uint32, n)
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	out := bufio.NewWriterSize(w, 1<<20)
+	var key [keyBytes]byte
+	for range 2 {
+		random.Shuffle(n, func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for _, i := range order {
+			be := binary.BigEndian
+			be.PutUint32(key[0:], 64<<24|i)      // a client each
+			be.PutUint32(key[4:], 80<<24|i%9973) // of servers fewer
+			be.PutUint16(key[8:], uint16(1024+i%60000))
+			be.PutUint16(key[10:], 53)
+			key[12] = packet.ProtoUDP
+			if _, err := out.Write(key[:]); err != nil {
+				return err
+			}
+		}
+	}
+	return out.Flush()
+}
+
+// keyFile writes the keys of a size once for all repetitions.
+func (p *processes) keyFile(n int) (string, error) {
+	path := filepath.Join(p.dir, fmt.Sprintf("%d.keys", n))
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	err := writeFile(path, func(w io.Writer) error { return writeKeys(w, n, p.seed) })
+	return path, err
+}
+
+// hash measures DPDK's rte_hash in a process of its own.
+func (p *processes) hash(ctx context.Context, n int, s *setup) (tableSample, error) {
+	keys, err := p.keyFile(n)
+	if err != nil {
+		return tableSample{}, err
+	}
+	args := []string{"-l", strconv.Itoa(s.cores[0]), "--no-pci", "--no-telemetry"}
+	if s.huge {
+		args = append(args, "--in-memory")
+	} else {
+		args = append(args, "--no-huge", "--no-shconf", "-m", strconv.Itoa(tableMB(n)))
+	}
+	args = append(args, "--", keys, strconv.Itoa(n), strconv.Itoa(burst), fmt.Sprint(s.duration.Seconds()))
+	cmd, cancel := command(ctx, startLimit+s.duration+stopLimit, p.programs[hashProgram], args...)
+	defer cancel()
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return tableSample{}, ctx.Err()
+	}
+	if err != nil {
+		return tableSample{}, fmt.Errorf("%w: %s", err, complaint(string(out)))
+	}
+	return parseHash(string(out))
+}
+
+func parseHash(output string) (m tableSample, err error) {
+	for line := range strings.Lines(output) {
+		words := strings.Fields(line)
+		if len(words) != 2 {
+			continue
+		}
+		switch words[0] {
+		case "insert":
+			m.insertNs, err = strconv.ParseFloat(words[1], 64)
+		case "lookup":
+			m.lookupNs, err = strconv.ParseFloat(words[1], 64)
+		}
+		if err != nil {
+			return tableSample{}, fmt.Errorf("time of %s: %w", words[0], err)
+		}
+	}
+	if m.insertNs <= 0 || m.lookupNs <= 0 {
+		return tableSample{}, fmt.Errorf("no times: %s", complaint(output))
+	}
+	return m, nil
+}
+
+// flowTable measures our table, in this process on the worker's CPU.
+func (p *processes) flowTable(ctx context.Context, n int, s *setup) (m tableSample, err error) {
+	path, err := p.keyFile(n)
+	if err != nil {
+		return m, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return m, err
+	}
+	defer file.Close()
+	keys, err := unix.Mmap(int(file.Fd()), 0, 2*n*keyBytes, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_POPULATE)
+	if err != nil {
+		return m, fmt.Errorf("map %s: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, unix.Munmap(keys)) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends, and its affinity with it
+		var cpus unix.CPUSet
+		cpus.Set(s.cores[0])
+		if err = unix.SchedSetaffinity(0, &cpus); err == nil {
+			m, err = measureTable(ctx, keys[:n*keyBytes], keys[n*keyBytes:], s)
+		}
+	}()
+	<-done
+	return m, err
+}
+
+// tableBench loads bursts of keys into a table.
+type tableBench struct {
+	table    *ct.Table
+	secret   ct.Secret
+	timeouts *ct.Timeouts
+	zones    []uint16
+	burst    packet.Burst
+	headers  [burst][64]byte // IPv4 headers of the burst, a line each
+}
+
+func measureTable(ctx context.Context, insert, lookup []byte, s *setup) (m tableSample, err error) {
+	n := len(insert) / keyBytes
+	b := &tableBench{secret: ct.NewSecret(), timeouts: ct.DefaultTimeouts(), zones: []uint16{0}}
+	if b.table, err = ct.New(ct.Options{MaxFlows: n, Secret: b.secret, Huge: pagesFor(s)}); err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, b.table.Close()) }()
+	c := clock.New()
+	cycles := uint64(0)
+	for at := 0; at < n && ctx.Err() == nil; at += burst {
+		b.load(insert, at, min(burst, n-at))
+		start := c.Cycles()
+		b.enter()
+		cycles += c.Cycles() - start
+	}
+	if b.table.Flows4 != uint64(n) {
+		return m, fmt.Errorf("%d of %d flows were entered: %w", b.table.Flows4, n, context.Cause(ctx))
+	}
+	m.insertNs = float64(c.Ns(cycles)) / float64(n)
+
+	var end time.Time // set after one round, which is not measured
+	looked := 0
+	cycles = 0
+	for at := 0; ctx.Err() == nil && (end.IsZero() || time.Now().Before(end)); {
+		b.load(lookup, at, burst)
+		start := c.Cycles()
+		b.find()
+		took := c.Cycles() - start
+		if !end.IsZero() {
+			cycles, looked = cycles+took, looked+burst
+		}
+		if at += burst; at >= n {
+			at -= n
+			if end.IsZero() {
+				end = time.Now().Add(s.duration)
+			}
+		}
+	}
+	if b.table.Created != uint64(n) || b.table.Invalid != 0 || looked == 0 {
+		return m, fmt.Errorf("%d lookups of %d flows; %d packets were invalid", looked, b.table.Created, b.table.Invalid)
+	}
+	m.lookupNs = float64(c.Ns(cycles)) / float64(looked)
+	return m, ctx.Err()
+}
+
+func pagesFor(s *setup) mem.Huge {
+	if s.huge {
+		return mem.Hugetlb
+	}
+	return mem.Transparent
+}
+
+// load makes the burst count packets with the keys from the at-th on, as the parser
+// leaves them.
+func (b *tableBench) load(keys []byte, at, count int) {
+	const source, bytes = 12, 28 // offset of the source address; length of the packet
+	n := len(keys) / keyBytes
+	b.burst.N = count
+	for i := range b.burst.Live() {
+		key := keys[(at+i)%n*keyBytes:][:keyBytes]
+		copy(b.headers[i][source:], key[:8])
+		b.burst.Pkts[i] = packet.Packet{Data: unsafe.Pointer(&b.headers[i]), Len: bytes, L4: packet.IPv4HeaderLen, Verdict: packet.Continue,
+			Proto: key[12], PortsLE: binary.LittleEndian.Uint32(key[8:]), Flags: packet.HasPorts}
+	}
+}
+
+// find is what the pipeline does with an established flow.
+func (b *tableBench) find() {
+	b.secret.Tuples(&b.burst, b.zones)
+	b.table.Lookup(&b.burst, b.timeouts)
+}
+
+// enter is what it does with a new one.
+func (b *tableBench) enter() {
+	b.find()
+	for i := range b.burst.Live() {
+		b.table.Confirm(&b.burst.Pkts[i], b.burst.NowNs, b.timeouts)
+	}
+}
