@@ -69,8 +69,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 bench: build ## measure ffwd beside dpdk-testpmd on the same packets
 	$(BIN) bench
 
+OVS := /usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk
 bench-peers: deps build ## measure ffwd beside DPDK's l3fwd, ip_fragmentation and rte_hash (root)
-	$(BIN) bench --peers --seconds 1 --warmup 0.5 --repetitions 3 --reserve-huge-pages
+	$(BIN) bench --peers --seconds 1 --warmup 0.5 --repetitions 3 --reserve-huge-pages $(if $(wildcard $(OVS)),--ovs)
 
 lint: ## run the linters
 	$(GO) tool -modfile=tools/go.mod golangci-lint run

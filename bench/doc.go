@@ -14,7 +14,7 @@
 //
 // With Options.Peers the other programs of the field that do the same work run
 // beside each variant: DPDK's examples l3fwd and ip_fragmentation, compiled on the
-// spot (patch.go, peer.go, telemetry.go), and rte_hash beside our flow table alone
+// spot (patch.go, peer.go, telemetry.go), OVS-DPDK (ovs.go), and rte_hash beside our flow table alone
 // (table.go, flowtable.go).
 //
 // What is in a run: scenario.go. What a row means: result.go. How a process is

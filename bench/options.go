@@ -40,6 +40,7 @@ type Options struct {
 	Ffwd    string // path of the command under test; this executable
 	Testpmd string // name or path; dpdk-testpmd
 	Peers   bool   // also measure l3fwd, ip_fragmentation and rte_hash, with the scenarios that have such a peer
+	OVS     bool   // of the peers, also OVS-DPDK
 	Source  string // of DPDK's examples; where Debian's dpdk-doc puts it
 	Dir     string // for captures and configurations, some 200 MB; a temporary directory
 

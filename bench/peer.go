@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -32,10 +33,10 @@ type peer struct {
 func buildPeers(ctx context.Context, o *Options, dir string) (programs map[string]string, err error) {
 	programs = map[string]string{}
 	for _, g := range chosen(o) {
-		for _, v := range g.variants {
+		for _, of := range peersOf(g) {
 			for i := range examples {
 				e := &examples[i]
-				if e.name != programOf(v.peer) || programs[e.name] != "" {
+				if e.name != programOf(of) || programs[e.name] != "" {
 					continue
 				}
 				if programs[e.name], err = e.build(ctx, o.Source, dir); err != nil {
@@ -50,6 +51,18 @@ func buildPeers(ctx context.Context, o *Options, dir string) (programs map[strin
 	return programs, err
 }
 
+// peersOf lists the peers of a group's variants, each once.
+func peersOf(g group) (list []peer) {
+	for _, v := range g.variants {
+		for _, of := range v.peers {
+			if !slices.Contains(list, of) {
+				list = append(list, of)
+			}
+		}
+	}
+	return list
+}
+
 func programOf(of peer) string {
 	if of.name == l3fwdFIB || of.name == l3fwdEM {
 		return l3fwdProgram
@@ -57,8 +70,11 @@ func programOf(of peer) string {
 	return of.name
 }
 
-// peer measures one of the peers that are DPDK's examples.
+// peer measures one of the peers.
 func (p *processes) peer(ctx context.Context, of peer, s *setup) (sample, error) {
+	if of.name == ovsCt {
+		return p.ovs(ctx, s)
+	}
 	dir, err := os.MkdirTemp(p.dir, "peer-")
 	if err != nil {
 		return sample{}, err
@@ -102,6 +118,11 @@ func (c *child) observe(out *transcript, runtimeDir string, warmup, duration tim
 	case <-c.ended:
 		return sample{}, errEndedEarly
 	}
+	return c.readings(runtimeDir, warmup, duration)
+}
+
+// readings are those of a child that forwards already.
+func (c *child) readings(runtimeDir string, warmup, duration time.Duration) (sample, error) {
 	t, err := dialTelemetry(runtimeDir)
 	if err != nil {
 		return sample{}, err

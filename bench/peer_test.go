@@ -27,23 +27,23 @@ func TestPeersFollowTheirVariants(t *testing.T) {
 		}
 		return sample{mpps: 25}, nil // 40 ns: 30 above the floor
 	})
-	o := Options{Peers: true, Flows: []int{1000}, Scenarios: []string{stateful, stateless, tableLookup}, Repetitions: 2}
+	o := Options{Peers: true, OVS: true, Flows: []int{1000}, Scenarios: []string{stateful, stateless, tableLookup}, Repetitions: 2}
 	rows, err := fakeRun(t, context.Background(), o, f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	once := []string{"io", "stateful 1", "l3fwd-em 0", "stateful 100000", "stateless 1", "l3fwd-fib 1"}
+	once := []string{"io", "stateful 1", "l3fwd-em 0", "ovs-ct 0", "stateful 100000", "stateless 1", "l3fwd-fib 1"}
 	if want := append(append(slices.Clone(once), once...), "ct 1000", "rte_hash 1000", "ct 1000", "rte_hash 1000"); !slices.Equal(f.log, want) {
 		t.Errorf("order %v, want %v", f.log, want)
 	}
 	peers := map[string]string{}
 	for _, r := range rows {
 		for _, p := range r.Peers {
-			peers[fmt.Sprint(r.Scenario, " ", r.Routes)] += fmt.Sprintf("%s %.1f", p.Name, p.Ratio)
+			peers[fmt.Sprint(r.Scenario, " ", r.Routes)] += fmt.Sprintf("%s %.1f ", p.Name, p.Ratio)
 		}
 	}
-	want := map[string]string{"stateful 1": "l3fwd-em 3.0", "stateful 100000": "l3fwd-em 3.0", "stateless 1": "l3fwd-fib 3.0",
-		"ct-lookup 0": "rte_hash_lookup_bulk 1.0", "ct-insert 0": "rte_hash_add_key 1.0"}
+	want := map[string]string{"stateful 1": "l3fwd-em 3.0 ovs-ct 1.0 ", "stateful 100000": "l3fwd-em 3.0 ovs-ct 1.0 ", "stateless 1": "l3fwd-fib 3.0 ",
+		"ct-lookup 0": "rte_hash_lookup_bulk 1.0 ", "ct-insert 0": "rte_hash_add_key 1.0 "}
 	if fmt.Sprint(peers) != fmt.Sprint(want) {
 		t.Errorf("compared %v, want %v", peers, want)
 	}
@@ -56,7 +56,7 @@ func TestPeersFollowTheirVariants(t *testing.T) {
 func TestNoRatioWithoutAFloor(t *testing.T) {
 	rows := []Result{{Scenario: ioFloor, NsPerPacket: 30}, {Scenario: stateless, NsPerPacket: 25}, {Scenario: l3fwdFIB, NsPerPacket: 20}}
 	compareWithFloor(rows)
-	compareWithPeers(rows, []peer{{}, {name: l3fwdFIB}, {name: l3fwdFIB}})
+	compareWithPeers(rows, []*contender{{}, {peers: []peer{{name: l3fwdFIB}}}, {self: peer{name: l3fwdFIB}}})
 	if p := rows[1].Peers; len(p) != 1 || p[0].Ratio != 0 || p[0].NsAboveFloor != -10 || len(rows[2].Peers) != 0 {
 		t.Errorf("%+v", rows)
 	}

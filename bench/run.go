@@ -62,7 +62,14 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 }
 
 func chosen(o *Options) []group {
-	return selectGroups(catalogue(), o.Scenarios, o.Flows, len(o.Cores))
+	groups := selectGroups(catalogue(), o.Scenarios, o.Flows, len(o.Cores))
+	for i := range groups {
+		for j := range groups[i].variants {
+			v := &groups[i].variants[j]
+			v.peers = slices.DeleteFunc(slices.Clone(v.peers), func(p peer) bool { return !o.Peers || p.name == ovsCt && !o.OVS })
+		}
+	}
+	return groups
 }
 
 // run is Run with its surroundings as arguments.
@@ -107,7 +114,8 @@ func run(ctx context.Context, o Options, r runner, c captures, pages hugePages) 
 // contender is one program in one configuration, with what it did so far.
 type contender struct {
 	row     Result
-	peer    peer // what it is, or what does the work of it
+	self    peer   // what it is, if it is a peer
+	peers   []peer // that do the work of it
 	once    func(ctx context.Context) (sample, error)
 	samples []sample
 	err     error // the first; it is not run again
@@ -138,12 +146,12 @@ func measure(ctx context.Context, list []*contender, repetitions int, steps *ste
 		}
 	}
 	var rows []Result
-	var peers []peer
+	var measured []*contender
 	var errs []error
 	for i, c := range list {
 		errs = append(errs, c.err)
 		if c.err == nil && len(c.samples) == repetitions {
-			rows, peers = append(rows, summarize(c.row, c.samples)), append(peers, c.peer)
+			rows, measured = append(rows, summarize(c.row, c.samples)), append(measured, c)
 		} else if i == 0 {
 			break
 		}
@@ -153,7 +161,7 @@ func measure(ctx context.Context, list []*contender, repetitions int, steps *ste
 	}
 	if len(rows) > 0 {
 		compareWithFloor(rows)
-		compareWithPeers(rows, peers)
+		compareWithPeers(rows, measured)
 	}
 	return rows, errors.Join(errs...)
 }
@@ -174,17 +182,16 @@ func contenders(g group, s *setup, r runner, peers bool) []*contender {
 	for _, v := range g.variants {
 		c := &contender{row: base, once: func(ctx context.Context) (sample, error) { return r.ffwd(ctx, v, s) }}
 		c.row.Scenario, c.row.Routes, c.row.Bar = v.scenario, v.routes, v.barNs
+		c.peers = v.peers
 		list = append(list, c)
-		if !peers || v.peer.name == "" {
-			continue
+		for _, of := range v.peers {
+			if slices.ContainsFunc(list, func(other *contender) bool { return other.self == of }) {
+				continue // is there for another variant
+			}
+			c := &contender{row: base, self: of, once: func(ctx context.Context) (sample, error) { return r.peer(ctx, of, s) }}
+			c.row.Scenario, c.row.Routes = of.name, of.routes
+			list = append(list, c)
 		}
-		c.peer = v.peer
-		if slices.ContainsFunc(list, func(other *contender) bool { return other.row.Scenario == v.peer.name && other.peer == v.peer }) {
-			continue // is there for another variant
-		}
-		c = &contender{row: base, peer: v.peer, once: func(ctx context.Context) (sample, error) { return r.peer(ctx, v.peer, s) }}
-		c.row.Scenario, c.row.Routes = v.peer.name, v.peer.routes
-		list = append(list, c)
 	}
 	return list
 }

@@ -52,7 +52,7 @@ type variant struct {
 	unreplied time.Duration // timeout of UDP flows without an answer; 0: the default
 	egressMTU int           // 0: as large as the frames
 	barNs     float64       // 0: no bar
-	peer      peer          // that does the same work
+	peers     []peer        // that do the same work
 }
 
 // group is a load and everything that is measured with it, back to back.
@@ -102,19 +102,19 @@ const (
 // its own.
 func catalogue() []group {
 	full := func(flows int, barNs float64, more ...variant) group {
-		exact := peer{name: l3fwdEM}
+		exact := statefulPeers(flows)
 		return group{load{flows: flows, replies: true, workers: 1}, append([]variant{
-			{scenario: stateful, routes: 1, barNs: barNs, peer: exact},
-			{scenario: stateful, routes: manyRoutes, barNs: barNs, peer: exact},
+			{scenario: stateful, routes: 1, barNs: barNs, peers: exact},
+			{scenario: stateful, routes: manyRoutes, barNs: barNs, peers: exact},
 		}, more...)}
 	}
 	tcp := func(flows int, barNs float64) group {
 		return group{load{flows: flows, replies: true, workers: 1, tcp: true}, []variant{
-			{scenario: statefulTCP, routes: 1, barNs: barNs, peer: peer{name: l3fwdEM}},
+			{scenario: statefulTCP, routes: 1, barNs: barNs, peers: statefulPeers(flows)},
 		}}
 	}
 	plain := func(scenario string, routes int, barNs float64) variant {
-		return variant{scenario: scenario, routes: routes, stateless: true, barNs: barNs, peer: peer{l3fwdFIB, routes}}
+		return variant{scenario: scenario, routes: routes, stateless: true, barNs: barNs, peers: []peer{{l3fwdFIB, routes}}}
 	}
 	return []group{
 		full(1_000, barNs1k, plain(stateless, 1, barNsOneRoute)),
@@ -128,13 +128,21 @@ func catalogue() []group {
 		{load{flows: 1_000, workers: 1, ipv6: true}, []variant{plain(statelessIPv6, 1, barNsIPv6OneRoute)}},
 		{load{flows: manyAddresses, workers: 1, ipv6: true}, []variant{plain(statelessIPv6, fullRoutesIPv6, barNsIPv6)}},
 		{load{flows: 1_000, workers: 1, frameBytes: wideFrameBytes}, []variant{
-			{scenario: fragmentation, routes: 1, stateless: true, egressMTU: narrowMTUBytes, peer: peer{name: ipFragmentation}},
+			{scenario: fragmentation, routes: 1, stateless: true, egressMTU: narrowMTUBytes, peers: []peer{{name: ipFragmentation}}},
 		}},
 		{load{flows: distinctNewFlows, workers: 1}, []variant{
 			{scenario: newFlows, routes: 1, maxFlows: newFlowsMaxFlows, unreplied: newFlowsUnreplied},
 		}},
 		{load{flows: 60_000, replies: true, workers: 2}, []variant{{scenario: statefulTwoCores, routes: 1, barNs: barNs60k}}},
 	}
+}
+
+func statefulPeers(flows int) []peer {
+	list := []peer{{name: l3fwdEM}}
+	if 2*flows <= ovsMaxPackets {
+		list = append(list, peer{name: ovsCt})
+	}
+	return list
 }
 
 // selectGroups returns the part of the catalogue that was asked for and that so many

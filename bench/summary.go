@@ -75,12 +75,11 @@ func compareWithFloor(rows []Result) {
 	}
 }
 
-// compareWithPeers tells each row how its peer fared. peers says of each row what
-// it is, or what does the work of it.
-func compareWithPeers(rows []Result, peers []peer) {
+// compareWithPeers tells each row how its peers fared. of says whose the rows are.
+func compareWithPeers(rows []Result, of []*contender) {
 	for i := range rows {
 		for j := range rows {
-			if i == j || peers[i] == (peer{}) || peers[j] != peers[i] || rows[j].Scenario != peers[j].name || rows[i].Scenario == peers[i].name {
+			if of[j].self == (peer{}) || !slices.Contains(of[i].peers, of[j].self) {
 				continue
 			}
 			p := Peer{rows[j].Scenario, rows[j].Mpps, rows[j].NsPerPacket, rows[j].NsAboveFloor, 0}

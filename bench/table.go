@@ -37,19 +37,20 @@ func tableContenders(n int, s *setup, r runner) []*contender {
 	var list []*contender
 	for _, side := range []struct {
 		lookup, insert string
+		peer           bool
 		run            func(context.Context, int, *setup) (tableSample, error)
-	}{{tableLookup, tableInsert, r.flowTable}, {hashLookup, hashInsert, r.hash}} {
+	}{{tableLookup, tableInsert, false, r.flowTable}, {hashLookup, hashInsert, true, r.hash}} {
 		base := Result{Flows: n, Workers: 1, HugePages: s.huge}
 		var last tableSample
 		var fresh bool // last's inserts have not been taken yet
-		lookup := &contender{row: base, peer: peer{name: hashLookup}}
+		lookup := &contender{row: base}
 		lookup.row.Scenario = side.lookup
 		lookup.once = func(ctx context.Context) (m sample, err error) {
 			last, err = side.run(ctx, n, s)
 			fresh = err == nil
 			return sample{mpps: 1e3 / last.lookupNs}, err
 		}
-		insert := &contender{row: base, peer: peer{name: hashInsert}}
+		insert := &contender{row: base}
 		insert.row.Scenario = side.insert
 		insert.once = func(context.Context) (sample, error) {
 			if !fresh {
@@ -57,6 +58,11 @@ func tableContenders(n int, s *setup, r runner) []*contender {
 			}
 			fresh = false
 			return sample{mpps: 1e3 / last.insertNs}, nil
+		}
+		if side.peer {
+			lookup.self, insert.self = peer{name: hashLookup}, peer{name: hashInsert}
+		} else {
+			lookup.peers, insert.peers = []peer{{name: hashLookup}}, []peer{{name: hashInsert}}
 		}
 		list = append(list, lookup, insert)
 	}

@@ -26,6 +26,9 @@ func benchCommand() *cobra.Command {
 			if seconds <= 0 || warmup <= 0 || o.Repetitions < 1 {
 				return usageError{errors.New("--seconds, --warmup and --repetitions must be above zero")}
 			}
+			if o.OVS && !o.Peers {
+				return usageError{errors.New("--ovs needs --peers")}
+			}
 			o.Duration = time.Duration(seconds * float64(time.Second))
 			o.Warmup = time.Duration(warmup * float64(time.Second))
 			o.HugePages = bench.HugePages(huge)
@@ -53,6 +56,7 @@ func benchCommand() *cobra.Command {
 	f.StringVar(&huge, "huge-pages", string(bench.HugeAuto), "auto, require or off")
 	f.BoolVar(&o.ReserveHugePages, "reserve-huge-pages", false, "raise the number of huge pages for the run; needs root")
 	f.BoolVar(&o.Peers, "peers", false, "also measure DPDK's l3fwd, ip_fragmentation and rte_hash, built on the spot from the source in dpdk-doc")
+	f.BoolVar(&o.OVS, "ovs", false, "with --peers, also OVS-DPDK, from openvswitch-switch-dpdk")
 	f.StringVar(&o.Source, "peer-source", "", "folder of DPDK's examples; where dpdk-doc puts them")
 	f.StringVar(&o.Dir, "dir", "", "for captures, some 200 MB; a temporary directory")
 	return c
