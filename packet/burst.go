@@ -106,7 +106,10 @@ const (
 type Burst struct {
 	N     int
 	NowNs int64 // the burst clock: monotonic nanoseconds, read once
-	Pkts  [MaxBurst]Packet
+	// Divert: a packet that is still under way may have a punt reason already. It
+	// is the slow path's, once the hooks have let it pass.
+	Divert bool
+	Pkts   [MaxBurst]Packet
 }
 
 // Live returns the packets of the burst.
@@ -119,7 +122,7 @@ func (b *Burst) Live() []Packet { return b.Pkts[:b.N] }
 // is set field by field. A composite literal is built aside and copied, and the
 // copy waits for its own stores (8 ns per packet, pipeline.BenchmarkParse).
 func (b *Burst) Load(mbufs []*Mbuf, ingress uint16) (bytes uint64) {
-	b.N = len(mbufs)
+	b.N, b.Divert = len(mbufs), false
 	pkts := b.Live()
 	clear(pkts)
 	for i, m := range mbufs {
@@ -143,6 +146,13 @@ func (p *Packet) Ports() (src, dst uint16) {
 
 // DropFor marks the packet as dropped for r.
 func (p *Packet) DropFor(r Reason) { p.Verdict, p.Reason = Drop, r }
+
+// PuntLater marks the packet for the slow path because of r, but leaves it under
+// way: the rules are asked first. Its burst's Divert must say so.
+func (p *Packet) PuntLater(r Reason) { p.Verdict, p.Reason = Continue, r }
+
+// Diverted reports whether the packet is under way, but only to the slow path.
+func (p *Packet) Diverted() bool { return p.Verdict == Continue && p.Reason != Unfinished }
 
 // PuntFor marks the packet for the slow path because of r.
 func (p *Packet) PuntFor(r Reason) { p.Verdict, p.Reason = Punt, r }

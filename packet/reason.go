@@ -55,7 +55,8 @@ const (
 	PuntEtherType
 	PuntExtension
 	PuntUnresolved
-	PuntRoute // a way that only the slow path has
+	PuntRoute     // a way that only the slow path has
+	PuntDiscovery // neighbour discovery from this link
 
 	NumReasons
 )
@@ -102,6 +103,7 @@ var reasonNames = [NumReasons]string{
 	PuntExtension:   "extension",
 	PuntUnresolved:  "unresolved",
 	PuntRoute:       "slow_route",
+	PuntDiscovery:   "discovery",
 }
 
 // String returns the reason's one word.

@@ -39,9 +39,12 @@ func (h *Handoff) take(b *packet.Burst, room int) {
 	if b.N = n; n == 0 {
 		return
 	}
+	reasons := packet.Unfinished
 	for i := range n {
 		b.Pkts[i] = h.slots[(head+uint32(i))&h.mask]
+		reasons |= b.Pkts[i].Reason
 	}
+	b.Divert = reasons != packet.Unfinished
 	h.head.Store(head + uint32(n))
 }
 

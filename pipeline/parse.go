@@ -16,7 +16,10 @@ import (
 //
 //	bad_total_length, bad_checksum, martian.
 //
-// Punts:  arp, ethertype, multicast, options, extension, local (IPv6 link-local).
+// Punts:  arp, ethertype, multicast, discovery; once the rules have seen them,
+//
+//	see Divert: options, extension, local (IPv6 link-local), discovery.
+//
 // Source: FF-2 to FF-4, FF-14; RFC 1812 5.2.2 and 5.3.7, RFC 8200.
 type Parse struct{ *context }
 
@@ -34,6 +37,7 @@ func (s *Parse) Process(b *packet.Burst) {
 	for i := range pkts {
 		if p := &pkts[i]; p.Verdict != packet.Continue {
 			s.frame(p, ports)
+			b.Divert = b.Divert || p.Diverted()
 		}
 	}
 }
@@ -188,13 +192,16 @@ func (s *Parse) ipv4(p *packet.Packet, in *Interface) {
 		p.PuntFor(packet.PuntMulticast)
 		return
 	}
-	if p.L4 > packet.IPv4HeaderLen && in.Options != OptionsForward {
-		if p.PuntFor(packet.PuntOptions); in.Options == OptionsDrop {
-			p.Verdict = packet.Drop
-		}
-		return
-	}
 	p.Verdict = packet.Continue
+	if p.L4 > packet.IPv4HeaderLen {
+		switch in.Options {
+		case OptionsDrop:
+			p.DropFor(packet.PuntOptions)
+			return
+		case OptionsPunt:
+			p.PuntLater(packet.PuntOptions)
+		}
+	}
 	transport(p)
 }
 

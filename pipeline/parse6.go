@@ -34,41 +34,56 @@ func (s *Parse) ipv6(p *packet.Packet) {
 	p.L4 = packet.IPv6HeaderLen
 	p.Proto = h.NextHeader()
 	src, dst := h.Src(), h.Dst()
+	group := dst[0] == 0xff || p.Flags&packet.LinkMulticast != 0
 	switch {
-	case src[0] == 0xff || loopback6(src) || unspecified6(dst) || loopback6(dst):
+	case src[0] == 0xff || loopback6(src) || unspecified6(dst) || loopback6(dst) || unspecified6(src) && !group:
 		p.DropFor(packet.Martian)
 		return
-	case dst[0] == 0xff || p.Flags&packet.LinkMulticast != 0:
+	case isDiscovery(p):
+		if p.PuntFor(packet.PuntDiscovery); !group && !linkLocal6(dst) {
+			p.PuntLater(packet.PuntDiscovery) // if it is for us
+		}
+		return
+	case group:
 		p.PuntFor(packet.PuntMulticast)
-		return
-	case unspecified6(src):
-		p.DropFor(packet.Martian)
-		return
-	case linkLocal6(dst):
-		p.PuntFor(packet.PuntLocal)
 		return
 	}
 	p.Verdict = packet.Continue
+	if linkLocal6(dst) {
+		p.PuntLater(packet.PuntLocal)
+	}
 	switch p.Proto {
 	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoICMPv6:
 	default:
 		if !extensions(p, h, total) {
-			p.PuntFor(packet.PuntExtension)
+			p.PuntLater(packet.PuntExtension)
+			p.Flags |= packet.Truncated // nobody can tell what it is of
 			return
 		}
 	}
 	transport(p)
 }
 
-// extensions walks to the transport header. It returns false for a chain that
-// the fast path leaves alone: hop-by-hop options, too long, or cut short.
+// isDiscovery reports whether a packet is neighbour discovery from this link:
+// nobody further away can send one with this hop limit. No rule is asked about
+// it, because without it there is no link.
+// Source: RFC 4861 section 4 and 6.1.1, 7.1.
+func isDiscovery(p *packet.Packet) bool {
+	const onLink = 255
+	h, icmp := p.IPv6(), p.Transport()
+	return p.Proto == packet.ProtoICMPv6 && h.HopLimit() == onLink && len(icmp) > 0 &&
+		icmp[0] >= packet.ICMPv6RouterSol && icmp[0] <= packet.ICMPv6Redirect
+}
+
+// extensions walks to the transport header. Hop-by-hop options are the slow
+// path's. It returns false for a chain that is too long or cut short.
 func extensions(p *packet.Packet, h *packet.IPv6, total int) bool {
 	whole := unsafe.Slice((*byte)(unsafe.Pointer(h)), total)
 	at := packet.IPv6HeaderLen
 	for range maxExtensions {
 		switch p.Proto {
 		case packet.ProtoHopByHop:
-			return false
+			p.PuntLater(packet.PuntExtension)
 		case packet.ProtoRouting, packet.ProtoDstOpts, packet.ProtoFragment, packet.ProtoAH:
 		default:
 			p.L4 = uint8(min(at, 255))

@@ -40,7 +40,7 @@ func (s *Policy) Process(b *packet.Burst) {
 	s.ledger.follow(generation, rules.Len())
 	for i := range b.Live() {
 		p := &b.Pkts[i]
-		if p.Verdict != packet.Continue {
+		if p.Verdict != packet.Continue || p.Reason == packet.PuntDiscovery {
 			continue
 		}
 		if p.Flow != 0 {

@@ -97,7 +97,7 @@ func received(p *packet.Packet, vlan uint16) (first, second []byte) {
 // Parse checked it before it said anything of the network layer.
 func budgetOf(p *packet.Packet) Budget {
 	switch p.Reason {
-	case packet.PuntARP:
+	case packet.PuntARP, packet.PuntDiscovery:
 		return BudgetNeighbour
 	case packet.PuntEtherType:
 		if isControlLink(p) {
@@ -105,11 +105,7 @@ func budgetOf(p *packet.Packet) Budget {
 		}
 		return BudgetEtherType
 	}
-	proto, l4 := transportOf(p)
-	switch {
-	case proto == packet.ProtoICMPv6 && isDiscovery(p, l4):
-		return BudgetNeighbour
-	case isRouting(proto, l4):
+	if proto, l4 := transportOf(p); isRouting(proto, l4) {
 		return BudgetRouting
 	}
 	return reasonBudget[p.Reason]
@@ -135,26 +131,13 @@ func isControlLink(p *packet.Packet) bool {
 func transportOf(p *packet.Packet) (proto uint8, l4 []byte) {
 	whole := p.Network()
 	if p.Is(packet.IsIPv6) {
-		proto = p.IPv6().NextHeader()
-		if proto == packet.ProtoHopByHop {
-			return proto, nil
-		}
-		return proto, whole[packet.IPv6HeaderLen:]
+		return p.IPv6().NextHeader(), whole[packet.IPv6HeaderLen:]
 	}
 	h := p.IPv4()
 	if h.FragField()&packet.IPv4OffsetMask != 0 {
 		return h.Proto(), nil
 	}
 	return h.Proto(), whole[p.L4:]
-}
-
-// isDiscovery reports whether an ICMPv6 message is neighbour discovery from this
-// link: nobody further away can send one with this hop limit.
-// Source: RFC 4861 section 4 and 6.1.1, 7.1.
-func isDiscovery(p *packet.Packet, l4 []byte) bool {
-	const onLink = 255
-	return p.IPv6().HopLimit() == onLink && len(l4) > 0 &&
-		l4[0] >= packet.ICMPv6RouterSol && l4[0] <= packet.ICMPv6Redirect
 }
 
 // Ports of routing protocols. Source: IANA service names and port numbers.

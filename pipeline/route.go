@@ -32,6 +32,9 @@ type routeBatch struct {
 
 // Process routes the burst, one VRF after the other.
 func (s *Route) Process(b *packet.Burst) {
+	if b.Divert {
+		keepLocal(b)
+	}
 	for vrf, table := range s.snap.Tables {
 		s.gather(b, uint16(vrf))
 		if s.v4.n > 0 {
@@ -41,6 +44,16 @@ func (s *Route) Process(b *packet.Burst) {
 		if s.v6.n > 0 {
 			table.ResolveBatch6(s.dst6[:s.v6.n], s.v6.adjacencies[:])
 			s.v6.mark(b, table)
+		}
+	}
+}
+
+// keepLocal punts what is for us without a route: link-local addresses are those
+// of a link, and no table has them.
+func keepLocal(b *packet.Burst) {
+	for i := range b.Live() {
+		if p := &b.Pkts[i]; p.Diverted() && p.Reason == packet.PuntLocal {
+			p.Verdict = packet.Punt
 		}
 	}
 }
@@ -101,6 +114,10 @@ func markOther(p *packet.Packet, table *fib.Table, a *fib.Adjacency) {
 func unforwardable(p *packet.Packet, a *fib.Adjacency) {
 	switch a.Kind {
 	case fib.Local:
+		if p.Reason == packet.PuntDiscovery {
+			p.Verdict = packet.Punt
+			return
+		}
 		p.PuntFor(packet.PuntLocal)
 	case fib.Broadcast:
 		p.PuntFor(packet.PuntMulticast)

@@ -163,11 +163,6 @@ func TestPuntsAreLimitedByReason(t *testing.T) {
 // Source: SP-4.
 func TestControlTrafficHasItsOwnBudget(t *testing.T) {
 	ospf := ip4(a4, netip.MustParseAddr("224.0.0.5"), layers.IPProtocolOSPF)
-	discovery := func(hopLimit uint8) []byte {
-		h := ip6(a6, netip.MustParseAddr("fd01:1::1"), layers.IPProtocolICMPv6)
-		h.HopLimit = hopLimit
-		return frame(h, &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(135, 0)}, data(20))
-	}
 	link := func(etherType uint16, payload ...byte) []byte {
 		f := append(bytes.Clone(frame(data(50))[:12]), byte(etherType>>8), byte(etherType))
 		return append(append(f, payload...), make([]byte, 50)...)
@@ -182,8 +177,8 @@ func TestControlTrafficHasItsOwnBudget(t *testing.T) {
 		budget Budget
 	}{
 		{"arp", link(0x0806), BudgetNeighbour},
-		{"neighbour solicitation", discovery(255), BudgetNeighbour},
-		{"one from afar", discovery(254), BudgetLocal}, // RFC 4861 7.1.1
+		{"neighbour solicitation", discovery(netip.MustParseAddr("fd01:1::1"), 255), BudgetNeighbour},
+		{"one from afar", discovery(netip.MustParseAddr("fd01:1::1"), 254), BudgetLocal}, // RFC 4861 7.1.1
 		{"ospf", frame(ospf, data(30)), BudgetRouting},
 		{"vrrp", frame(ip4(a4, netip.MustParseAddr("224.0.0.18"), layers.IPProtocolVRRP), data(30)), BudgetRouting},
 		{"bgp to us", tcp(4000, 179), BudgetRouting},

@@ -32,6 +32,7 @@ const (
 	stagePolicyIn
 	stageRoute
 	stagePolicyOut
+	stageDivert
 	stageTTL
 	stageMTU
 	stageRewrite
@@ -43,7 +44,7 @@ const (
 // StageNames are the stages' names in metrics and listings.
 var StageNames = [numStages]string{
 	"parse", "tuple", "steer", "conntrack", "policy_in", "route",
-	"policy_out", "ttl", "mtu", "rewrite", "confirm", "output",
+	"policy_out", "divert", "ttl", "mtu", "rewrite", "confirm", "output",
 }
 
 // stages returns the one order. Those that a worker does not need are left nil.
@@ -56,6 +57,7 @@ func stages(c *context, s *Steer) [stageOutput]Stage {
 		stagePolicyIn:  newPolicy(c, ct.HookIn),
 		stageRoute:     &Route{context: c},
 		stagePolicyOut: newPolicy(c, ct.HookOut),
+		stageDivert:    &Divert{},
 		stageTTL:       &TTL{c},
 		stageMTU:       &MTU{},
 		stageRewrite:   &Rewrite{},
