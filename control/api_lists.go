@@ -36,6 +36,8 @@ type InterfaceStatus struct {
 	MAC       string         `json:"mac"`
 	MTU       int            `json:"mtu"`
 	Addresses []netip.Prefix `json:"addresses"`
+	TAP       string         `json:"tap,omitempty"`       // its twin in the host kernel
+	TAPIndex  int            `json:"tap_index,omitempty"` // the kernel's; 0 while it is gone
 }
 
 func (s *Switch) getPorts(*http.Request) (any, error) {
@@ -57,10 +59,15 @@ func (s *Switch) getPorts(*http.Request) (any, error) {
 			if !port.IsVLAN() {
 				status.Device = port.Device
 			}
-			status.Interfaces = append(status.Interfaces, InterfaceStatus{
+			of := InterfaceStatus{
 				Name: in.Name, Index: int(index), VLAN: int(in.VLAN), VRF: s.vrfs[in.VRF],
 				MAC: macOf(in.MAC).String(), MTU: int(in.MTU), Addresses: port.Addresses,
-			})
+			}
+			if s.slow != nil {
+				twin := s.slow.Twin(index)
+				of.TAP, of.TAPIndex = twin.Name(), twin.Index()
+			}
+			status.Interfaces = append(status.Interfaces, of)
 		}
 		list.Ports[i] = status
 	}

@@ -14,6 +14,8 @@ func (s *Switch) report(from, to sample) Report {
 		ClockHz:         s.clock.Hz(),
 		Drops:           map[string]uint64{},
 		Punts:           map[string]uint64{},
+		PuntsLimited:    map[string]uint64{},
+		PuntsFull:       map[string]uint64{},
 		EpochLagSeconds: s.epoch.Lag().Seconds(),
 		GC: GCReport{
 			Collections:  to.heap.collections - from.heap.collections,
@@ -36,13 +38,17 @@ func (s *Switch) report(from, to sample) Report {
 		addOversized(&r, &ports[i], to.ports[i].RxOversized-before.RxOversized)
 	}
 	for reason := range packet.NumReasons {
-		if n := r.drops[reason]; n > 0 {
-			r.Drops[reason.String()] = n
-		}
-		if n := r.punts[reason]; n > 0 {
-			r.Punts[reason.String()] = n
+		for _, c := range [...]struct {
+			named map[string]uint64
+			n     uint64
+		}{{r.Drops, r.drops[reason]}, {r.Punts, r.punts[reason]},
+			{r.PuntsLimited, r.puntsLimited[reason]}, {r.PuntsFull, r.puntsFull[reason]}} {
+			if c.n > 0 {
+				c.named[reason.String()] = c.n
+			}
 		}
 	}
+	r.Twins = s.twinReports(from.twins, to.twins)
 	for i := range to.ports {
 		var before pmd.Stats
 		if i < len(from.ports) {
@@ -64,6 +70,7 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 	r.Received += b.Received - a.Received
 	r.Created += b.Created - a.Created
 	r.Transmitted += b.Transmitted - a.Transmitted
+	r.FromKernel += b.FromKernel - a.FromKernel
 	r.Held += int64(b.HandedOver-a.HandedOver) - int64(b.TakenOver-a.TakenOver)
 	r.FastForwarded += b.FastForwarded - a.FastForwarded
 	r.Fragmented += b.Fragmented - a.Fragmented
@@ -74,6 +81,8 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 	for reason := range b.Drops {
 		r.drops[reason] += b.Drops[reason] - a.Drops[reason]
 		r.punts[reason] += b.Punts[reason] - a.Punts[reason]
+		r.puntsLimited[reason] += b.PuntsLimited[reason] - a.PuntsLimited[reason]
+		r.puntsFull[reason] += b.PuntsFull[reason] - a.PuntsFull[reason]
 	}
 	for bucket := range b.Gaps {
 		r.gaps[bucket] += b.Gaps[bucket] - a.Gaps[bucket]

@@ -26,6 +26,8 @@ var (
 	metricHeld        = desc("held_packets", "Packets under way between two workers.")
 	metricDrops       = desc("drops_total", "Packets dropped, by reason.", "reason")
 	metricPunts       = desc("punts_total", "Packets given to the slow path, by reason.", "reason")
+	metricPuntsMissed = desc("punts_missed_total", "Packets for the slow path that it did not get, by punt reason, and why: limited or full.", "reason", "why")
+	metricFromKernel  = desc("from_kernel_packets_total", "Packets that the slow path sent.")
 	metricFragmented  = desc("fragmented_packets_total", "Packets that left in fragments.")
 	metricErrors      = desc("icmp_errors_total", "ICMP errors made.")
 	metricResets      = desc("tcp_resets_total", "TCP resets made.")
@@ -53,6 +55,19 @@ var (
 	metricRxErrors  = desc("port_rx_errors_total", "Frames that the device found broken.", "port")
 	metricTxErrors  = desc("port_tx_errors_total", "Frames that the device failed to send.", "port")
 	metricLink      = desc("port_link_up", "1 if the link is up.", "port")
+)
+
+// Metrics of a port's twin in the host kernel.
+var (
+	metricTwinUp        = desc("twin_present", "1 if the TAP is there.", "port", "tap")
+	metricTwinTo        = desc("twin_to_kernel_packets_total", "Frames that the kernel took.", "port", "tap")
+	metricTwinToBytes   = desc("twin_to_kernel_bytes_total", "Bytes that the kernel took.", "port", "tap")
+	metricTwinRefused   = desc("twin_refused_total", "Frames that the kernel did not take.", "port", "tap")
+	metricTwinFrom      = desc("twin_from_kernel_packets_total", "Frames taken from the kernel.", "port", "tap")
+	metricTwinFromBytes = desc("twin_from_kernel_bytes_total", "Bytes taken from the kernel.", "port", "tap")
+	metricTwinOverflow  = desc("twin_overflow_total", "Frames from the kernel that found a worker's ring full.", "port", "tap")
+	metricTwinOversized = desc("twin_oversized_total", "Frames from the kernel larger than the port's MTU.", "port", "tap")
+	metricTwinRemade    = desc("twin_remade_total", "Times that the TAP was gone and made again.", "port", "tap")
 )
 
 // Metrics of a worker.
@@ -112,6 +127,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for i := range r.Ports {
 		out.port(&r.Ports[i])
 	}
+	for i := range r.Twins {
+		out.twin(&r.Twins[i])
+	}
 	for i := range r.Workers {
 		out.worker(&r.Workers[i])
 	}
@@ -137,6 +155,7 @@ func (out sender) switchWide(r *Report) {
 	out.counter(metricReceived, r.Received)
 	out.counter(metricCreated, r.Created)
 	out.counter(metricTransmitted, r.Transmitted)
+	out.counter(metricFromKernel, r.FromKernel)
 	out.gauge(metricHeld, float64(r.Held))
 	out.counter(metricFragmented, r.Fragmented)
 	out.counter(metricErrors, r.Errors)
@@ -149,6 +168,8 @@ func (out sender) switchWide(r *Report) {
 		out.counter(metricDrops, r.drops[reason], reason.String())
 		if reason >= packet.FirstPunt {
 			out.counter(metricPunts, r.punts[reason], reason.String())
+			out.counter(metricPuntsMissed, r.puntsLimited[reason], reason.String(), "limited")
+			out.counter(metricPuntsMissed, r.puntsFull[reason], reason.String(), "full")
 		}
 	}
 	for _, p := range r.Pools {
@@ -187,6 +208,22 @@ func (out sender) port(p *PortReport) {
 		up = 1
 	}
 	out.gauge(metricLink, up, p.Name)
+}
+
+func (out sender) twin(t *TwinReport) {
+	present := 0.0
+	if t.Index != 0 {
+		present = 1
+	}
+	out.gauge(metricTwinUp, present, t.Port, t.TAP)
+	out.counter(metricTwinTo, t.ToKernel, t.Port, t.TAP)
+	out.counter(metricTwinToBytes, t.ToKernelBytes, t.Port, t.TAP)
+	out.counter(metricTwinRefused, t.Refused, t.Port, t.TAP)
+	out.counter(metricTwinFrom, t.FromKernel, t.Port, t.TAP)
+	out.counter(metricTwinFromBytes, t.FromKernelBytes, t.Port, t.TAP)
+	out.counter(metricTwinOverflow, t.Overflow, t.Port, t.TAP)
+	out.counter(metricTwinOversized, t.Oversized, t.Port, t.TAP)
+	out.counter(metricTwinRemade, t.Remade, t.Port, t.TAP)
 }
 
 func (out sender) worker(w *WorkerReport) {

@@ -15,7 +15,7 @@ type Report struct {
 	DurationS   float64 `json:"duration_s"`
 	ClockHz     float64 `json:"clock_hz"` // of the cycles below
 	Received    uint64  `json:"received"`
-	Created     uint64  `json:"created"` // ICMP errors, TCP resets, and fragments beyond the first of each packet
+	Created     uint64  `json:"created"` // ICMP errors, TCP resets, fragments beyond the first of each packet, from_kernel
 	Transmitted uint64  `json:"transmitted"`
 	// Held is packets under way between two workers. Workers are read one after
 	// the other: what passed between them meanwhile can make it negative.
@@ -29,10 +29,17 @@ type Report struct {
 	ErrorsLimited uint64 `json:"icmp_errors_limited"` // of both
 
 	Drops map[string]uint64 `json:"drops"` // by reason; those that are 0 are left out
-	Punts map[string]uint64 `json:"punts"`
+	Punts map[string]uint64 `json:"punts"` // what the slow path got
+
+	// What the slow path did not get, by punt reason: above its rate, dropped as
+	// punt_limited, or its ring full, dropped as punt_full.
+	PuntsLimited map[string]uint64 `json:"punts_limited"`
+	PuntsFull    map[string]uint64 `json:"punts_full"`
+	FromKernel   uint64            `json:"from_kernel"` // packets that the slow path sent
 
 	Workers []WorkerReport `json:"workers"`
 	Ports   []PortReport   `json:"ports"`
+	Twins   []TwinReport   `json:"twins"` // empty without a slow path
 	Flows   FlowsReport    `json:"flows"`
 	Pools   []PoolReport   `json:"pools"`
 	GC      GCReport       `json:"gc"`
@@ -40,9 +47,10 @@ type Report struct {
 	AllocsPerPacket float64 `json:"allocs_per_packet"` // Go heap objects, by anyone
 	EpochLagSeconds float64 `json:"epoch_lag_seconds"` // age of the oldest memory that waits for a worker
 
-	drops, punts [packet.NumReasons]uint64
-	gaps         [pipeline.GapBuckets]uint64
-	pollSeconds  float64 // in all polls of all workers
+	drops, punts, puntsLimited, puntsFull [packet.NumReasons]uint64
+
+	gaps        [pipeline.GapBuckets]uint64
+	pollSeconds float64 // in all polls of all workers
 }
 
 // WorkerReport is one worker's part.
@@ -79,6 +87,21 @@ type PortReport struct {
 	RxErrors  uint64 `json:"rx_errors"`
 	TxErrors  uint64 `json:"tx_errors"`
 	LinkUp    bool   `json:"link_up"`
+}
+
+// TwinReport is what passed the twin of a port in the host kernel.
+type TwinReport struct {
+	Port            string `json:"port"`
+	TAP             string `json:"tap"`
+	Index           int    `json:"index"` // the kernel's; 0 while it is gone
+	ToKernel        uint64 `json:"to_kernel_packets"`
+	ToKernelBytes   uint64 `json:"to_kernel_bytes"`
+	Refused         uint64 `json:"refused"` // punted, but the TAP was down or gone
+	FromKernel      uint64 `json:"from_kernel_packets"`
+	FromKernelBytes uint64 `json:"from_kernel_bytes"`
+	Overflow        uint64 `json:"overflow"`  // from the kernel, and the worker's ring was full
+	Oversized       uint64 `json:"oversized"` // from the kernel, and larger than the port's MTU
+	Remade          uint64 `json:"remade"`    // times that the TAP was gone and made again
 }
 
 // FlowsReport is connection tracking's part, over all workers.

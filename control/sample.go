@@ -18,6 +18,7 @@ type sample struct {
 	workers []workerSample
 	ports   []pmd.Stats // by physical port
 	pools   []PoolReport
+	twins   []twinSample // of every interface, in the order of the configuration
 	heap    heapSample
 }
 
@@ -71,6 +72,7 @@ func (s *Switch) count() sample {
 	for _, p := range s.runtime.Pools() {
 		out.pools = append(out.pools, PoolReport{Name: p.Name(), Size: p.Size(), Available: p.Available()})
 	}
+	out.twins = s.countTwins()
 	return out
 }
 

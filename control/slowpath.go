@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"net/http"
 
 	"ffwd/conf"
 	"ffwd/packet"
@@ -13,12 +14,14 @@ import (
 // allowed. Source: SP-1, SP-5.
 func (s *Switch) openSlowPath(c *conf.Config) error {
 	if c.SlowPath.Enabled == conf.SlowPathOff {
+		s.slowOff = "slow_path.enabled is off"
 		return nil
 	}
 	if err := slowpath.Allowed(); err != nil {
 		if c.SlowPath.Enabled == conf.SlowPathOn {
 			return fmt.Errorf("slow_path.enabled: on, but %w", err)
 		}
+		s.slowOff = err.Error()
 		s.log.Warn("no slow path: the kernel gets no packets, and only configured neighbours are known", "because", err)
 		return nil
 	}
@@ -61,6 +64,78 @@ func (s *Switch) setTwinLinks(port int, up bool) {
 			s.log.Error("link of the twin cannot be set", "port", s.interfaces[iface].Name, "error", err)
 		}
 	}
+}
+
+// twinSample is one reading of a twin.
+type twinSample struct {
+	stats slowpath.TwinStats
+	index int
+}
+
+func (s *Switch) countTwins() []twinSample {
+	if s.slow == nil {
+		return nil
+	}
+	twins := s.slow.Twins()
+	list := make([]twinSample, len(twins))
+	for i, t := range twins {
+		list[i] = twinSample{t.Stats(), t.Index()}
+	}
+	return list
+}
+
+// twinReports makes the twins' part of a report.
+func (s *Switch) twinReports(from, to []twinSample) []TwinReport {
+	list := make([]TwinReport, len(to))
+	for i := range to {
+		var a slowpath.TwinStats
+		if i < len(from) {
+			a = from[i].stats
+		}
+		b, t := &to[i].stats, s.slow.Twins()[i]
+		list[i] = TwinReport{
+			Port: s.interfaces[t.Iface()].Name, TAP: t.Name(), Index: to[i].index,
+			ToKernel: b.ToKernel - a.ToKernel, ToKernelBytes: b.ToKernelBytes - a.ToKernelBytes, Refused: b.Refused - a.Refused,
+			FromKernel: b.FromKernel - a.FromKernel, FromKernelBytes: b.FromKernelBytes - a.FromKernelBytes,
+			Overflow: b.Overflow - a.Overflow, Oversized: b.Oversized - a.Oversized, Remade: b.Remade - a.Remade,
+		}
+	}
+	return list
+}
+
+// PuntList answers GET /v1/punts: what passed between the workers and the host
+// kernel.
+type PuntList struct {
+	On         bool         `json:"on"`
+	Because    string       `json:"because,omitempty"` // why it is off
+	Netns      string       `json:"netns"`             // "": our own
+	FromKernel uint64       `json:"from_kernel"`
+	Punts      []PuntStatus `json:"punts"` // every reason that had a packet
+	Twins      []TwinReport `json:"twins"`
+}
+
+// PuntStatus is what became of the packets of one punt reason.
+type PuntStatus struct {
+	Reason  string `json:"reason"`
+	Punted  uint64 `json:"punted"`
+	Limited uint64 `json:"limited"` // above its rate
+	Full    uint64 `json:"full"`    // the ring to the kernel was full
+	Dropped uint64 `json:"dropped"` // for it: there is no slow path, or the port says so
+}
+
+func (s *Switch) getPunts(*http.Request) (any, error) {
+	r := s.Report()
+	list := PuntList{
+		On: s.slow != nil, Because: s.slowOff, Netns: s.Config().SlowPath.Netns,
+		FromKernel: r.FromKernel, Punts: []PuntStatus{}, Twins: r.Twins,
+	}
+	for reason := packet.FirstPunt; reason < packet.NumReasons; reason++ {
+		p := PuntStatus{reason.String(), r.punts[reason], r.puntsLimited[reason], r.puntsFull[reason], r.drops[reason]}
+		if p.Punted+p.Limited+p.Full+p.Dropped > 0 {
+			list.Punts = append(list.Punts, p)
+		}
+	}
+	return list, nil
 }
 
 // puntRates translates the configuration's rates.

@@ -46,6 +46,7 @@ type Switch struct {
 	steered  []bool // by physical port
 
 	slow     *slowpath.SlowPath // nil: there is none
+	slowOff  string             // why
 	dispatch pipeline.Dispatch
 	secret   ct.Secret // of the hash of flows
 

@@ -52,6 +52,7 @@ func showCommand() *cobra.Command {
 	add("ports", "Ports, their links and counters", s.ports)
 	add("workers", "Workers and where their time goes", s.workers)
 	add("drops", "Where packets went, by reason", s.drops)
+	add("punts", "What passed between the workers and the host kernel", s.punts)
 	add("config", "The configuration that runs, as TOML", s.config)
 	add("flows", "Tracked connections", s.flows).
 		Flags().IntVar(&s.limit, "limit", 1000, "so many at most; 0: all")
@@ -67,14 +68,14 @@ func (s *shower) ports(c *client, w io.Writer) error {
 		return printUnless(err, w, list)
 	}
 	t := table(w)
-	fmt.Fprintln(t, "port\tlink\tdriver\tsteering\tmac\tmtu\trx packets\trx bytes\ttx packets\ttx bytes\ttx dropped\trx missed\t")
+	fmt.Fprintln(t, "port\tlink\tdriver\tsteering\tmac\tmtu\ttwin\trx packets\trx bytes\ttx packets\ttx bytes\ttx dropped\trx missed\t")
 	for _, p := range list.Ports {
 		link := "down"
 		if p.LinkUp {
 			link = "up"
 		}
 		for i, in := range p.Interfaces {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t", in.Name, link, p.Driver, p.Steering, in.MAC, in.MTU)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t", in.Name, link, p.Driver, p.Steering, in.MAC, in.MTU, twinOf(&in))
 			if i > 0 { // a sub-port; the counters are the device's
 				fmt.Fprintln(t, "\t\t\t\t\t\t")
 				continue

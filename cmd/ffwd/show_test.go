@@ -22,6 +22,7 @@ func TestShow(t *testing.T) {
 		{"ports", "net_pcap", `"rx_packets": 1000`},
 		{"workers", "ns/packet", `"busy_ratio"`},
 		{"drops", "received", `"transmitted": 1000`},
+		{"punts", "no slow path: slow_path.enabled is off", `"on": false`},
 		{"flows", "UNREPLIED", `"state": "UNREPLIED"`},
 		{"rules", "default", `"defaults"`},
 		{"routes", "via 192.168.2.2 on out 02:00:00:00:01:02", `"via": "192.168.2.2"`},
