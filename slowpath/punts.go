@@ -99,8 +99,8 @@ func (p *punts) drain() (any bool) {
 				break
 			}
 			any = true
-			if t := p.twins[iface]; t != nil {
-				t.write(frame)
+			if int(iface) < len(p.twins) && p.twins[iface] != nil {
+				p.twins[iface].write(frame)
 			}
 			s.ring.pop()
 		}
