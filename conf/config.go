@@ -91,6 +91,10 @@ type Route struct {
 	Port   string       `toml:"port,omitempty" json:"port,omitempty"` // "" = the port whose subnet holds Via
 	Hops   []Hop        `toml:"hops,omitempty" json:"hops,omitempty" list:"filled"`
 	VRF    int          `toml:"vrf" json:"vrf"`
+
+	// Counters gives the route next hops of its own, so that nobody else's packets
+	// are counted with its own (FF-12).
+	Counters bool `toml:"counters,omitempty" json:"counters,omitempty"`
 }
 
 // Hop is one next hop of a multipath route.

@@ -93,6 +93,7 @@ hops = [{ via = "10.1.1.2" }, { via = "10.1.1.3", port = "lan", weight = 7 }]
 [[routes]]
 prefix = "2001:db8::/32"
 type = "prohibit"
+counters = true
 [[neighbours]]
 port = "lan"
 address = "10.1.1.2"

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -27,6 +28,14 @@ type RouteStatus struct {
 	Hops     []HopStatus  `json:"hops,omitempty"`
 	Shadows  bool         `json:"shadows,omitempty"`  // another route of the prefix waits behind this one
 	Shadowed bool         `json:"shadowed,omitempty"` // waits behind another of the prefix
+	TrafficStatus
+}
+
+// TrafficStatus is what was sent by a next hop since it was made.
+type TrafficStatus struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`            // of the network layer
+	Shared  bool   `json:"shared,omitempty"` // by all routes over this next hop
 }
 
 // HopStatus is one way of a route, as packets find it now.
@@ -36,6 +45,7 @@ type HopStatus struct {
 	Weight int        `json:"weight"`
 	State  string     `json:"state"`
 	MAC    string     `json:"mac,omitempty"`
+	TrafficStatus
 }
 
 // routeQuery is what a client asks of the routes.
@@ -63,7 +73,7 @@ func (s *Switch) getRoutes(r *http.Request) (any, error) {
 	if q.to.IsValid() {
 		for i := q.table; i <= q.last; i++ {
 			if info, ok := s.tables[i].Route(q.to); ok {
-				list.Routes = append(list.Routes, s.routeStatus(s.vrfs[i], &info))
+				s.take(list, &routeQuery{table: i}, []fib.RouteInfo{info})
 			}
 		}
 		return list, nil
@@ -92,6 +102,7 @@ func (s *Switch) getRoutes(r *http.Request) (any, error) {
 // take adds what the client wants of a page, and returns how many prefixes that is.
 func (s *Switch) take(list *RouteList, q *routeQuery, page []fib.RouteInfo) (prefixes int) {
 	var last netip.Prefix
+	counts := s.countsOf(q.table, page)
 	for i := range page {
 		info := &page[i]
 		if q.origin != "" && q.origin != string(info.Origin) {
@@ -101,9 +112,37 @@ func (s *Switch) take(list *RouteList, q *routeQuery, page []fib.RouteInfo) (pre
 			last = info.Prefix
 			prefixes++
 		}
-		list.Routes = append(list.Routes, s.routeStatus(s.vrfs[q.table], info))
+		list.Routes = append(list.Routes, s.routeStatus(s.vrfs[q.table], info, counts))
 	}
 	return prefixes
+}
+
+// countsOf is what all workers have counted for the routes of a page and their hops.
+func (s *Switch) countsOf(table int, page []fib.RouteInfo) map[fib.Counter]fib.Count {
+	counts := make(map[fib.Counter]fib.Count, len(page))
+	for i := range page {
+		counts[page[i].Counter] = fib.Count{}
+		for _, h := range page[i].Hops {
+			counts[h.Counter] = fib.Count{}
+		}
+	}
+	keys := slices.Collect(maps.Keys(counts))
+	for i, c := range s.routeCounts(table, keys) {
+		counts[keys[i]] = c
+	}
+	return counts
+}
+
+// routeCounts is what all workers have counted for the keys, of the table at this
+// place in Switch.tables: what went by a next hop, while it is one. The workers are
+// asked in small steps. A neighbour was used since the last time if the sum for
+// its keys (fib.Table.CountersVia) is another (SP-3).
+func (s *Switch) routeCounts(table int, keys []fib.Counter) []fib.Count {
+	sum := make([]fib.Count, len(keys))
+	for _, w := range s.workers {
+		w.AddRouteCounts(table, keys, sum)
+	}
+	return sum
 }
 
 // routeOrigins are the words that ?origin= takes.
@@ -176,11 +215,12 @@ func (s *Switch) vrfAt(text string) (int, error) {
 	return 0, requestError{http.StatusNotFound, fmt.Sprintf("no VRF %s: there are %v", text, s.vrfs)}
 }
 
-func (s *Switch) routeStatus(vrf int, r *fib.RouteInfo) RouteStatus {
+func (s *Switch) routeStatus(vrf int, r *fib.RouteInfo, counts map[fib.Counter]fib.Count) RouteStatus {
 	out := RouteStatus{VRF: vrf, Prefix: r.Prefix, Origin: string(r.Origin), Protocol: r.Protocol,
-		Kind: r.Kind.String(), Shadows: r.Shadows, Shadowed: r.Shadowed}
+		Kind: r.Kind.String(), Shadows: r.Shadows, Shadowed: r.Shadowed, TrafficStatus: trafficStatus(counts[r.Counter], r.Shared)}
 	for _, h := range r.Hops {
-		hop := HopStatus{Via: h.Via, Weight: h.Weight, State: h.State.String()}
+		hop := HopStatus{Via: h.Via, Weight: h.Weight, State: h.State.String(),
+			TrafficStatus: trafficStatus(counts[h.Counter], h.Shared)}
 		if h.Iface != 0 {
 			hop.Port = s.interfaces[h.Iface].Name
 		}
@@ -190,4 +230,8 @@ func (s *Switch) routeStatus(vrf int, r *fib.RouteInfo) RouteStatus {
 		out.Hops = append(out.Hops, hop)
 	}
 	return out
+}
+
+func trafficStatus(c fib.Count, shared bool) TrafficStatus {
+	return TrafficStatus{Packets: c.Packets, Bytes: c.Bytes, Shared: shared}
 }

@@ -96,7 +96,7 @@ func (s *Switch) routes(c *conf.Config) ([][]fib.Route, error) {
 		if vrf < 0 {
 			return nil, fmt.Errorf("routes[%d].vrf: VRF %d had no port or route at start: restart to add it", i, r.VRF)
 		}
-		route := fib.Route{Prefix: r.Prefix, Type: routeType(r.Type)}
+		route := fib.Route{Prefix: r.Prefix, Type: routeType(r.Type), Counters: r.Counters}
 		for _, h := range r.NextHops() {
 			route.Hops = append(route.Hops, fib.Hop{Via: h.Via, Iface: s.index[h.Port], Weight: h.Weight})
 		}

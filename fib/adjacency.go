@@ -77,7 +77,8 @@ type Adjacency struct {
 	L2       [16]byte  // destination MAC, source MAC and, if L2Len is 18, the 802.1Q tag
 	gateway  [16]byte  // 4 or 16 bytes by Family
 	bucket   uint32    // Kind Group: index of the first of groupBuckets buckets
-	_        [12]byte
+	age      uint32    // tells this next hop from others that had its ID: see Counter
+	_        [8]byte
 }
 
 // The link header the rewriter builds ends with the packet's own EtherType, the

@@ -132,7 +132,7 @@ func (t *Table) settle(g *group, before *nextHop) {
 			if before.group != nil {
 				hop = before.group.members[before.group.home[b]].hop
 			}
-			i := slices.IndexFunc(g.members, func(m member) bool { return m.hop == hop })
+			i := slices.IndexFunc(g.members, func(m member) bool { return m.hop.sameWay(hop) })
 			if i >= 0 && quota[i] > 0 {
 				g.home[b] = uint8(i)
 				quota[i]--

@@ -27,6 +27,8 @@ type RouteInfo struct {
 	Hops     []HopInfo
 	Shadows  bool // a route of the same prefix waits behind this one
 	Shadowed bool // waits behind another of the same prefix
+	Counter  Counter
+	Shared   bool // Counter counts for other prefixes too
 }
 
 // HopInfo is one way of a route, as packets find it now.
@@ -37,6 +39,8 @@ type HopInfo struct {
 	State   Kind // Forward, Glean (not resolved), Unreachable (link down), Local, Broadcast
 	MAC     MAC  // State Forward
 	Buckets int  // flows it has now, in 1/256; 0 for a route with one hop
+	Counter Counter
+	Shared  bool // as in RouteInfo
 }
 
 // Route tells what the longest match for an address is, as `ffwd show route`.
@@ -81,12 +85,16 @@ func (t *Table) shadowed(p netip.Prefix, l layers, learned bool) RouteInfo {
 // ways completes a route with what its next hop is.
 func (t *Table) ways(r RouteInfo) RouteInfo {
 	id := r.NextHop
+	r.Counter, r.Shared = t.counter(id), true
 	if id.fixed() {
 		r.Kind = t.adjacencies[id].Kind
 		return r
 	}
 	h := t.byID[id]
-	r.Kind = h.key.kind
+	r.Kind, r.Shared = h.key.kind, h.refs > 1
+	if h.key.kind.pathless() {
+		return r
+	}
 	if h.group == nil {
 		r.Hops = []HopInfo{t.hopInfo(h, 1)}
 		return r
@@ -105,7 +113,7 @@ func (t *Table) ways(r RouteInfo) RouteInfo {
 
 func (t *Table) hopInfo(h *nextHop, weight int) HopInfo {
 	a := t.Resolve(h.id)
-	info := HopInfo{Via: h.key.gw, Iface: h.iface, Weight: weight, State: a.Kind}
+	info := HopInfo{Via: h.key.gw, Iface: h.iface, Weight: weight, State: a.Kind, Counter: Counter{h.id, h.age}, Shared: h.refs > 1}
 	if a.Kind == Forward {
 		info.MAC = MAC(a.L2[:6])
 	}

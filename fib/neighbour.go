@@ -147,7 +147,7 @@ func (t *Table) neighbourHop(ifIndex uint16, addr netip.Addr) (NextHopID, error)
 	if _, known := i.neighbours[addr]; !known {
 		return 0, nil
 	}
-	return t.acquire(hopKey{Forward, ifIndex, addr})
+	return t.acquire(hopKey{kind: Forward, iface: ifIndex, gw: addr})
 }
 
 // subnetOf is the interface on which a host is a neighbour by its longest route,

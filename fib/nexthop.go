@@ -12,6 +12,7 @@ type hopKey struct {
 	kind  Kind   // Forward for a gateway or neighbour, resolved or not; Glean, Local, Broadcast
 	iface uint16 // 0 with Forward: the one whose subnet has gw, whichever that is
 	gw    netip.Addr
+	owner netip.Prefix // the configured route that alone uses it, to be counted by itself; invalid: shared
 }
 
 // follows tells whether the interface is found by the gateway's subnet.
@@ -24,9 +25,22 @@ type nextHop struct {
 	key   hopKey
 	iface uint16 // where it leads now: key's, or that of the gateway's subnet; 0 is none
 	refs  int
+	age   uint32
 	line  uint32 // its own adjacency, kept while the slot points elsewhere
 	group *group // Kind Group only
 	in    map[*nextHop]struct{}
+}
+
+// sameWay tells whether packets go the same way by both, whoever counts them.
+func (h *nextHop) sameWay(o *nextHop) bool {
+	k := h.key
+	k.owner = o.key.owner
+	return k == o.key
+}
+
+// pathless are the kinds of next hops that no interface concerns.
+func (k Kind) pathless() bool {
+	return k == Blackhole || k == Unreachable || k == Prohibit || k == Punt
 }
 
 // fixed are the next hops without an object.
@@ -66,7 +80,8 @@ func (t *Table) newHop(k hopKey) (*nextHop, error) {
 		t.ids.give(id)
 		return nil, t.linesFull()
 	}
-	h := &nextHop{id: NextHopID(id), key: k, refs: 1, line: line}
+	t.age++
+	h := &nextHop{id: NextHopID(id), key: k, refs: 1, age: t.age, line: line}
 	t.byID[h.id] = h
 	return h, nil
 }
@@ -104,6 +119,9 @@ func (t *Table) release(id NextHopID) {
 func (t *Table) usable(h *nextHop) bool {
 	if h.group != nil {
 		return h.group.live > 0
+	}
+	if h.key.kind.pathless() {
+		return true
 	}
 	i := t.ifaces[h.iface]
 	if i == nil {
@@ -158,13 +176,13 @@ func (t *Table) refresh(h *nextHop) error {
 func (t *Table) build(h *nextHop) Adjacency {
 	k := h.key
 	if h.group != nil {
-		return Adjacency{Kind: Group, ID: h.id, bucket: h.group.first}
+		return Adjacency{Kind: Group, ID: h.id, age: h.age, bucket: h.group.first}
 	}
 	i := t.ifaces[h.iface]
-	if i == nil { // point sees to it that nobody finds it
-		return Adjacency{Kind: Unreachable, ID: h.id}
+	if i == nil { // of a kind without a path, or point sees to it that nobody finds it
+		return Adjacency{Kind: k.kind, ID: h.id, age: h.age}
 	}
-	a := Adjacency{Kind: k.kind, ID: h.id, Iface: h.iface, MTUBytes: uint32(i.MTUBytes), L2Len: l2Untagged}
+	a := Adjacency{Kind: k.kind, ID: h.id, age: h.age, Iface: h.iface, MTUBytes: uint32(i.MTUBytes), L2Len: l2Untagged}
 	copy(a.L2[6:], i.MAC[:])
 	if i.VLAN != 0 {
 		a.L2Len = l2Tagged

@@ -46,6 +46,7 @@ type Route struct {
 	Type     RouteType
 	Hops     []Hop // Unicast: 1 to MaxHops; other types: none
 	Learned  bool
+	Counters bool  // configured: next hops of its own, which count for nobody else (FF-12)
 	Protocol uint8 // who a learnt route is from, for listings: see rtm_protocol in rtnetlink(7)
 }
 
@@ -108,27 +109,24 @@ func (t *Table) prepare(r *Route) (NextHopID, error) {
 	if err := checkPrefix(r.Prefix); err != nil {
 		return fail(err)
 	}
+	if r.Learned && r.Counters {
+		return fail(fmt.Errorf("%w: counters of its own are for a configured route", ErrRoute))
+	}
 	if r.Type != Unicast {
 		if len(r.Hops) > 0 {
 			return fail(fmt.Errorf("%w: %v has hops", ErrRoute, r.Type))
 		}
-		switch r.Type {
-		case RouteBlackhole:
-			return BlackholeID, nil
-		case RouteUnreachable:
-			return UnreachableID, nil
-		case RouteProhibit:
-			return ProhibitID, nil
-		case RoutePunt:
-			return PuntID, nil
+		id, err := t.prepareType(r)
+		if err != nil {
+			return fail(err)
 		}
-		return fail(fmt.Errorf("%w: type %v", ErrRoute, r.Type))
+		return id, nil
 	}
 	if len(r.Hops) == 0 || len(r.Hops) > MaxHops {
 		return fail(fmt.Errorf("%w: %d hops are not in 1..%d", ErrRoute, len(r.Hops), MaxHops))
 	}
 	if len(r.Hops) == 1 { // nearly all routes, a million at a time
-		id, err := t.prepareHop(r.Prefix, &r.Hops[0])
+		id, err := t.prepareHop(r, &r.Hops[0])
 		if err != nil {
 			return fail(err)
 		}
@@ -136,7 +134,7 @@ func (t *Table) prepare(r *Route) (NextHopID, error) {
 	}
 	members := make([]member, 0, len(r.Hops))
 	for i := range r.Hops {
-		id, err := t.prepareHop(r.Prefix, &r.Hops[i])
+		id, err := t.prepareHop(r, &r.Hops[i])
 		if err != nil {
 			t.releaseAll(members)
 			return fail(err)
@@ -151,8 +149,29 @@ func (t *Table) prepare(r *Route) (NextHopID, error) {
 	return id, nil
 }
 
+// typeIDs are the next hops of routes without hops.
+var typeIDs = map[RouteType]NextHopID{
+	RouteBlackhole: BlackholeID, RouteUnreachable: UnreachableID, RouteProhibit: ProhibitID, RoutePunt: PuntID,
+}
+
+// prepareType takes a reference to the next hop of a route without hops.
+func (t *Table) prepareType(r *Route) (NextHopID, error) {
+	id, known := typeIDs[r.Type]
+	switch {
+	case !known:
+		return 0, fmt.Errorf("%w: type %v", ErrRoute, r.Type)
+	case r.Counters:
+		return t.acquire(hopKey{kind: t.adjacencies[id].Kind, owner: r.Prefix})
+	}
+	return id, nil
+}
+
 // prepareHop finds the interface of a hop, and takes a reference to its next hop.
-func (t *Table) prepareHop(p netip.Prefix, h *Hop) (NextHopID, error) {
+func (t *Table) prepareHop(r *Route, h *Hop) (NextHopID, error) {
+	key := hopKey{kind: Forward, iface: h.Iface, gw: h.Via}
+	if r.Counters {
+		key.owner = r.Prefix
+	}
 	if h.Weight < 0 || h.Weight > groupBuckets {
 		return 0, fmt.Errorf("%w: weight %d is not in 1..%d", ErrRoute, h.Weight, groupBuckets)
 	}
@@ -163,12 +182,13 @@ func (t *Table) prepareHop(p netip.Prefix, h *Hop) (NextHopID, error) {
 		if _, err := t.iface(h.Iface); err != nil {
 			return 0, fmt.Errorf("via interface %d: %w", h.Iface, ErrNoInterface)
 		}
-		return t.acquire(hopKey{kind: Glean, iface: h.Iface})
+		key.kind = Glean
+		return t.acquire(key)
 	}
-	err := t.checkGateway(p, h)
+	err := t.checkGateway(r.Prefix, h)
 	var id NextHopID
 	if err == nil {
-		id, err = t.acquire(hopKey{Forward, h.Iface, h.Via})
+		id, err = t.acquire(key)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("via %v: %w", h.Via, err)

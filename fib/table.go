@@ -87,6 +87,7 @@ type Table struct {
 	hops      map[hopKey]*nextHop
 	groups    map[string]*nextHop
 	byID      map[NextHopID]*nextHop
+	age       uint32 // of the next hop made last
 	ifaces    map[uint16]*iface
 	hosts     bart.Table[int]        // neighbours as host prefixes: how many interfaces have the address
 	followers bart.Table[[]*nextHop] // by gateway as host prefix: hops that follow its subnet

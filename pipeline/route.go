@@ -12,10 +12,10 @@ import (
 // broadcast, blackhole, unreachable or prohibited.
 //
 // Needs:  Parse; Tuple for the choice among equal next hops.
-// Writes: NextHop (an adjacency's index), Egress, MTU.
+// Writes: NextHop (an adjacency's index), Egress, MTU; the counters of next hops.
 // Drops:  blackhole; no_route, unreachable, prohibited, no_neighbour with an ICMP error.
 // Punts:  local, multicast (subnet broadcast), slow_route.
-// Source: FF-5, FF-8, FF-14, FF-16.
+// Source: FF-5, FF-8, FF-12, FF-14, FF-16.
 type Route struct {
 	*context
 	v4, v6 routeBatch
@@ -27,7 +27,13 @@ type Route struct {
 type routeBatch struct {
 	n           int
 	at          [packet.MaxBurst]uint8 // index in the burst
+	bytes       [packet.MaxBurst]uint16 // of L3
 	adjacencies [packet.MaxBurst]fib.AdjacencyIndex
+}
+
+// count counts the packets for the next hops they were found to go by.
+func (r *routeBatch) count(table *fib.Table, to *fib.Counts) {
+	to.AddBurst(table.Lines(), r.adjacencies[:r.n], r.bytes[:r.n])
 }
 
 // Process routes the burst, one VRF after the other.
@@ -39,11 +45,13 @@ func (s *Route) Process(b *packet.Burst) {
 		s.gather(b, uint16(vrf))
 		if s.v4.n > 0 {
 			table.ResolveBatch4(s.dst4[:s.v4.n], s.v4.adjacencies[:])
-			s.v4.mark(b, table)
+			s.v4.count(table, s.counts[vrf])
+			s.v4.mark(b, table, s.counts[vrf])
 		}
 		if s.v6.n > 0 {
 			table.ResolveBatch6(s.dst6[:s.v6.n], s.v6.adjacencies[:])
-			s.v6.mark(b, table)
+			s.v6.count(table, s.counts[vrf])
+			s.v6.mark(b, table, s.counts[vrf])
 		}
 	}
 }
@@ -69,12 +77,12 @@ func (s *Route) gather(b *packet.Burst, vrf uint16) {
 		}
 		if p.Flags&packet.IsIPv6 != 0 {
 			s.dst6[n6&255] = p.IPv6().Dst()
-			s.v6.at[n6&255] = uint8(i)
+			s.v6.at[n6&255], s.v6.bytes[n6&255] = uint8(i), uint16(p.L3Len())
 			n6++
 			continue
 		}
 		s.dst4[n4&255] = p.IPv4().Dst()
-		s.v4.at[n4&255] = uint8(i)
+		s.v4.at[n4&255], s.v4.bytes[n4&255] = uint8(i), uint16(p.L3Len())
 		n4++
 	}
 	s.v4.n, s.v6.n = n4, n6
@@ -82,7 +90,7 @@ func (s *Route) gather(b *packet.Burst, vrf uint16) {
 
 // mark writes next hops into the packets. What is not plain forwarding over IPv4
 // is put off to a second loop, so that the first one calls nothing.
-func (r *routeBatch) mark(b *packet.Burst, table *fib.Table) {
+func (r *routeBatch) mark(b *packet.Burst, table *fib.Table, counts *fib.Counts) {
 	lines, others := table.Lines(), 0
 	for i, at := range r.at[:r.n] {
 		p, a := &b.Pkts[at], &lines[r.adjacencies[i]]
@@ -94,13 +102,17 @@ func (r *routeBatch) mark(b *packet.Burst, table *fib.Table) {
 		p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, uint16(a.MTUBytes)
 	}
 	for i, at := range r.at[:others] {
-		markOther(&b.Pkts[at], table, &lines[r.adjacencies[i]])
+		markOther(&b.Pkts[at], table, &lines[r.adjacencies[i]], counts)
 	}
 }
 
 // markOther handles groups, IPv6 and what cannot be forwarded.
-func markOther(p *packet.Packet, table *fib.Table, a *fib.Adjacency) {
-	if a = table.Member(a, flowHash(p)); a.Kind != fib.Forward {
+func markOther(p *packet.Packet, table *fib.Table, a *fib.Adjacency, counts *fib.Counts) {
+	if a.Kind == fib.Group {
+		a = table.Member(a, flowHash(p))
+		counts.Add(a, 1, uint64(p.L3Len()))
+	}
+	if a.Kind != fib.Forward {
 		unforwardable(p, a)
 		return
 	}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"ffwd/ct"
+	"ffwd/fib"
 	"ffwd/packet"
 )
 
@@ -19,6 +20,7 @@ type context struct {
 	secret   *ct.Secret
 	counters *Counters
 	ledger   *ledger
+	counts   []*fib.Counts  // of next hops, by VRF
 	port     uint16         // physical port the burst came from
 	received []*packet.Mbuf // what the receive queue gave, for Parse
 }

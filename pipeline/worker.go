@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"sync"
@@ -114,6 +115,9 @@ func NewWorker(c Config) (*Worker, error) {
 	}
 	w.stages = stages(&w.context, c.Group.steer(&w.context, c.Index, c.Steered))
 	w.parse = w.stages[stageParse].(*Parse)
+	if err := w.openCounts(); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
 	return w, nil
 }
 
@@ -144,7 +148,7 @@ func (w *Worker) Run() error {
 }
 
 // Close releases the worker's memory after Run has returned.
-func (w *Worker) Close() error { return w.region.Close() }
+func (w *Worker) Close() error { return errors.Join(w.closeCounts(), w.region.Close()) }
 
 // poll is one turn of the loop: every queue and ring once, then what is due.
 func (w *Worker) poll(receive bool) {

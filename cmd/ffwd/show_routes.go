@@ -47,7 +47,7 @@ const routePage = 1000
 func (s *shower) routes(c *client, w io.Writer) error {
 	query := s.route.query()
 	if !s.json {
-		fmt.Fprintln(w, "vrf prefix origin kind hops")
+		fmt.Fprintln(w, "vrf prefix origin kind packets bytes hops; * counts for a next hop that several routes share")
 	}
 	all := control.RouteList{Routes: []control.RouteStatus{}}
 	for shown := 0; ; {
@@ -88,7 +88,12 @@ func printRoutes(w io.Writer, routes []control.RouteStatus) error {
 		if r.Shadowed {
 			state += ", waiting"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t\n", r.VRF, r.Prefix, state, r.Kind, hopsOf(r.Hops))
+		shared := ""
+		if r.Shared {
+			shared = "*"
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d%s\t%d%s\t%s\t\n", r.VRF, r.Prefix, state, r.Kind,
+			r.Packets, shared, r.Bytes, shared, hopsOf(r.Hops))
 	}
 	return t.Flush()
 }
