@@ -20,7 +20,10 @@ type Flow struct {
 // Flags of a flow.
 const (
 	inUse   = 1
-	settled = 2 // IPv4, and nothing that a packet says changes its state, but that there was a reply
+	settled = 2  // IPv4, and nothing that a packet says changes its state, but that there was a reply
+	assured = 4  // early drop spares it
+	early   = 8  // it is in the wheel for its shorter timeout already, see Table.refresh
+	noted   = 64 // cold.note is valid
 
 	origSwapped = packet.KeySwapped // the original direction's packets have KeySwapped set
 	seenReply   = packet.ReplyDir   // a packet had it
@@ -39,7 +42,7 @@ type cold struct {
 	start       uint32 // tick of confirmation
 	packetsHigh [2]uint16
 	slot        uint16 // of the expiry wheel
-	_           uint16
+	note        uint16 // of the TCP tracker, see reset.go
 }
 
 // addresses are an IPv6 flow's two ends in key order. 32 bytes.

@@ -24,10 +24,10 @@ func (t tuple) reversed() tuple {
 }
 
 // load makes p a parsed packet of the tuple, on a header of its own. l4 are the
-// bytes behind the network header.
+// bytes behind the network header, at least 20 of them.
 func load(p *packet.Packet, secret *Secret, t tuple, zone uint16, l4 ...byte) {
 	*p = packet.Packet{Verdict: packet.Continue, PortsLE: uint32(bits.ReverseBytes16(t.dport))<<16 | uint32(bits.ReverseBytes16(t.sport)), Proto: t.proto, Flags: packet.HasPorts}
-	l4 = append(append([]byte(nil), l4...), make([]byte, 20)...)
+	l4 = append(append([]byte(nil), l4...), make([]byte, max(0, 20-len(l4)))...)
 	if t.src.Is4() {
 		frame := make([]byte, 20+len(l4))
 		src, dst := t.src.As4(), t.dst.As4()
@@ -49,7 +49,28 @@ func load(p *packet.Packet, secret *Secret, t tuple, zone uint16, l4 ...byte) {
 	*p = b.Pkts[0]
 }
 
-func tcp(flags uint8) []byte { return append(make([]byte, 13), flags) }
+func tcp(flags uint8) []byte { return tcpBytes(seg{flags: flags, win: 1000}) }
+
+// seg is a TCP segment in tests.
+type seg struct {
+	flags    uint8
+	seq, ack uint32
+	size     int // bytes of payload
+	win      uint16
+	options  []byte
+}
+
+// tcpBytes is the segment on the wire, without its checksum.
+func tcpBytes(s seg) []byte {
+	options := (len(s.options) + 3) / 4 * 4
+	b := make([]byte, 20+options+s.size)
+	binary.BigEndian.PutUint32(b[4:], s.seq)
+	binary.BigEndian.PutUint32(b[8:], s.ack)
+	b[12], b[13] = uint8(20+options)/4<<4, s.flags
+	binary.BigEndian.PutUint16(b[14:], s.win)
+	copy(b[20:], s.options)
+	return b
+}
 
 func udp4(i int) tuple {
 	var a [4]byte

@@ -101,7 +101,7 @@ func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 
 func (s *Secret) tuple6(p *packet.Packet, zone uint16) {
 	low, high, ports := p.IPv6().Src(), p.IPv6().Dst(), p.PortsLE
-	if after(low, high, ports) {
+	if behind(low, high, ports) {
 		p.Flags |= packet.KeySwapped
 		low, high, ports = high, low, bits.RotateLeft32(ports, 16)
 	}
@@ -110,8 +110,8 @@ func (s *Secret) tuple6(p *packet.Packet, zone uint16) {
 	p.Hash = s.hash(p.Key0, p.Key1)
 }
 
-// after reports whether end a sorts behind end b; ports are those of a and b.
-func after(a, b *[16]byte, ports uint32) bool {
+// behind reports whether end a sorts behind end b; ports are those of a and b.
+func behind(a, b *[16]byte, ports uint32) bool {
 	a0, b0 := binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(b[:])
 	if a0 != b0 {
 		return a0 > b0

@@ -17,6 +17,7 @@ type Info struct {
 	Bytes    [2]uint64 // L3 bytes
 	Mark     uint32
 	Replied  bool
+	Assured  bool          // early drop spares it
 	Age      time.Duration // since confirmation
 	Expires  time.Duration // until the deadline; below zero while expiry catches up
 }
@@ -32,7 +33,7 @@ func (t *Table) Info(i uint32, nowNs int64) Info {
 	}
 	info := Info{
 		Proto: f.proto(), Zone: f.zone(), State: f.state, Original: original, Reply: reply,
-		Bytes: f.bytes, Mark: f.mark, Replied: f.flags&seenReply != 0,
+		Bytes: f.bytes, Mark: f.mark, Replied: f.flags&seenReply != 0, Assured: f.flags&assured != 0,
 		Age:     time.Duration(now-c.start) << tickShift,
 		Expires: time.Duration(int32(f.deadline-now)) << tickShift,
 	}

@@ -30,10 +30,17 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	t.match(pkts)
 	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &t.candidates[0], n)
 	now := Tick(b.NowNs)
-	for _, i := range t.touch(pkts, now, timeouts) {
-		if p := &pkts[i]; p.Verdict == packet.Continue {
-			t.lookup(p, t.candidates[i], now, timeouts)
+	others := t.touch(pkts, now, timeouts)
+	t.prefetchWindows(pkts, others)
+	for len(others) > 0 {
+		n := t.touchTCP(pkts, others, now, timeouts)
+		if others = others[n:]; len(others) == 0 {
+			return
 		}
+		if p := &pkts[others[0]]; p.Verdict == packet.Continue {
+			t.lookup(p, t.candidates[others[0]], now, timeouts)
+		}
+		others = others[1:]
 	}
 }
 
@@ -83,25 +90,10 @@ func (t *Table) lookup(p *packet.Packet, candidate, now uint32, timeouts *Timeou
 	t.join(p, flow, now, timeouts)
 }
 
-// rare does what is seldom due when a flow gets a packet: carry a packet counter
-// into its high half, and move the flow to an earlier slot of the wheel.
-func (t *Table) rare(flow uint32, dir int, deadline uint32) {
-	f := t.flow(flow)
-	if f.packets[dir] == 0 { // once in 4 billion packets
-		t.cold[flow].packetsHigh[dir]++
-	}
-	if int32(deadline-f.deadline) < 0 {
-		f.deadline = deadline
-		t.unschedule(flow)
-		t.schedule(flow)
-	}
-}
-
 // keyless classifies a packet that can have no flow.
 func (t *Table) keyless(p *packet.Packet) {
 	if p.State = packet.CtUntracked; p.Is(packet.Truncated) {
-		p.State = packet.CtInvalid
-		t.Invalid++
+		t.refuse(p)
 	}
 }
 
@@ -157,39 +149,96 @@ func ends(p *packet.Packet) (low, high *[16]byte) {
 	return h.Src(), h.Dst()
 }
 
-// join makes the packet one of the flow's.
+// join makes the packet one of the flow's, or says that it is none: invalid, or
+// the first of a new one in the flow's place.
 func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 	f := t.flow(flow)
 	dir := f.direction(p.Is(packet.KeySwapped))
+	if int32(f.deadline-now) <= 0 { // it has ended, and the wheel has not come by yet
+		t.Expired++
+		t.Delete(flow)
+		t.miss(p)
+		return
+	}
+	out := t.advance(p, flow, now, dir)
+	switch out {
+	case refused:
+		t.refuse(p)
+		return
+	case reopened:
+		t.Delete(flow)
+		t.miss(p)
+		return
+	}
 	p.Flow = flow
-	f.bytes[dir] += uint64(p.L3Len())
-	f.packets[dir]++
 	p.State = packet.CtEstablished
 	if dir == Reply {
 		p.Flags |= packet.ReplyDir
-		if f.flags&seenReply == 0 {
-			f.flags |= seenReply
-			f.forget()
-		}
 	} else if f.flags&seenReply == 0 {
 		p.State = packet.CtNew
 	}
-	if f.advance(p, dir) {
-		p.State = packet.CtNew
+	if out != passed {
+		t.account(p, flow, dir)
+		lives := timeouts[t.timeout(p, flow, timeouts)&stateMask]
+		if out == ended {
+			lives = 0
+		}
+		t.refresh(flow, now, lives, timeouts)
 	}
-	deadline := now + timeouts[f.state&stateMask]
-	if f.packets[dir] == 0 || int32(deadline-f.deadline) < 0 {
-		t.rare(flow, dir, deadline)
+	if dir == Reply && f.flags&seenReply == 0 {
+		f.flags |= seenReply
+		f.forget()
 	}
+}
+
+// account counts the packet in its flow.
+func (t *Table) account(p *packet.Packet, flow uint32, dir int) {
+	f := t.flow(flow)
+	f.bytes[dir] += uint64(p.L3Len())
+	if f.packets[dir]++; f.packets[dir] == 0 { // once in 4 billion packets
+		t.cold[flow].packetsHigh[dir]++
+	}
+}
+
+// refresh sets the flow's deadline. One that comes closer puts the flow into an
+// earlier slot of the wheel.
+//
+// An established connection lives by a shorter timeout whenever data is under
+// way, and by its own whenever all is acknowledged: it would be moved with nearly
+// every packet. So it goes at once where the shortest of its timeouts would have
+// it, and stays there until the wheel comes by.
+func (t *Table) refresh(flow, now, lives uint32, timeouts *Timeouts) {
+	f := t.flow(flow)
+	deadline := now + lives
+	closer := int32(deadline-f.deadline) < 0
 	f.deadline = deadline
+	if !closer {
+		return
+	}
+	near := min(timeouts[TCPUnacknowledged], timeouts[TCPMaxRetrans])
+	switch {
+	case f.state != TCPEstablished || lives < near:
+		f.flags &^= early
+		near = lives
+	case f.flags&early != 0:
+		return
+	default:
+		f.flags |= early
+	}
+	t.unschedule(flow)
+	t.schedule(flow, now+near)
 }
 
 // miss classifies a packet without a flow.
 func (t *Table) miss(p *packet.Packet) {
-	if admits(p) {
+	if t.admits(p) {
 		p.State = packet.CtNew
 		return
 	}
+	t.refuse(p)
+}
+
+func (t *Table) refuse(p *packet.Packet) {
 	p.State = packet.CtInvalid
 	t.Invalid++
 }
@@ -203,8 +252,9 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 	now := Tick(nowNs)
 	if flow := t.find(p); flow != 0 {
 		t.Joined++
-		t.join(p, flow, now, timeouts)
-		return true
+		if t.join(p, flow, now, timeouts); p.State != packet.CtNew || p.Flow != 0 {
+			return true
+		}
 	}
 	list := &t.free[0]
 	if p.Is(packet.IsIPv6) {
@@ -223,17 +273,16 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 	} else {
 		t.Flows4++
 	}
-	state := initialState(p)
 	f := t.flow(i)
 	*f = Flow{
-		key:      key{p.Key0, p.Key1},
-		bytes:    [2]uint64{uint64(p.L3Len())},
-		packets:  [2]uint32{1},
-		deadline: now + timeouts[state],
-		state:    state,
-		flags:    inUse,
-		mark:     p.CtMark,
+		key:     key{p.Key0, p.Key1},
+		bytes:   [2]uint64{uint64(p.L3Len())},
+		packets: [2]uint32{1},
+		state:   t.start(p, i),
+		flags:   inUse,
+		mark:    p.CtMark,
 	}
+	f.deadline = now + timeouts[t.timeout(p, i, timeouts)&stateMask]
 	if p.Is(packet.KeySwapped) {
 		f.flags |= origSwapped
 	}
@@ -243,7 +292,7 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 	t.cold[i].start = now
 	t.cold[i].packetsHigh = [2]uint16{}
 	t.enter(p.Hash, i)
-	t.schedule(i)
+	t.schedule(i, f.deadline)
 	p.Flow = i
 	return true
 }

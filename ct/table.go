@@ -17,6 +17,19 @@ type Options struct {
 	StartNs      int64 // the worker's clock now: expiry counts from here
 }
 
+// Settings are the trackers' switches. Source: CT-3.
+type Settings struct {
+	Loose   bool // TCP connections are picked up in mid-stream
+	Liberal bool // TCP segments outside the windows are let through and counted
+}
+
+// DefaultSettings are Linux's.
+func DefaultSettings() Settings { return Settings{Loose: true} }
+
+// Use makes the settings those of the table from the next packet on. Owner worker
+// only.
+func (t *Table) Use(s Settings) { t.settings = s }
+
 // Bounds of a table's size: 32-bit indices, with room to spare.
 const (
 	MinFlows = 64
@@ -36,6 +49,8 @@ type Table struct {
 	numBuckets uint32
 	bucketBase unsafe.Pointer
 	flowBase   unsafe.Pointer
+	windowBase unsafe.Pointer
+	settings   Settings
 	first6     uint32 // index of the first IPv6 flow; IPv4 flows lie below
 
 	flows     []Flow
@@ -47,6 +62,7 @@ type Table struct {
 	homes      [packet.MaxBurst]uint32 // scratch of Lookup: home buckets,
 	candidates [packet.MaxBurst]uint32 // then candidate flows,
 	others     [packet.MaxBurst]uint8  // then packets that are not of the common case
+	windows    [packet.MaxBurst]uint32 // and the flows of those among them that are TCP
 
 	region *mem.Region
 }
@@ -86,6 +102,8 @@ func New(o Options) (*Table, error) {
 		numBuckets: uint32(numBuckets),
 		bucketBase: at(layout.buckets),
 		flowBase:   at(layout.flows),
+		windowBase: at(layout.windows),
+		settings:   DefaultSettings(),
 		first6:     uint32(1 + o.MaxFlows),
 		flows:      unsafe.Slice((*Flow)(at(layout.flows)), entries),
 		cold:       unsafe.Slice((*cold)(at(layout.cold)), entries),
@@ -99,7 +117,7 @@ func New(o Options) (*Table, error) {
 }
 
 // layout gives the byte offsets of the table's arrays in its region.
-type layout struct{ buckets, flows, cold, addresses, total int }
+type layout struct{ buckets, flows, windows, cold, addresses, total int }
 
 func newLayout(entries, numBuckets, flows6 int) (l layout) {
 	const line = 64
@@ -110,6 +128,7 @@ func newLayout(entries, numBuckets, flows6 int) (l layout) {
 	}
 	l.buckets = place(unsafe.Sizeof(bucket{}), numBuckets)
 	l.flows = place(unsafe.Sizeof(Flow{}), entries)
+	l.windows = place(unsafe.Sizeof(window{}), entries)
 	l.cold = place(unsafe.Sizeof(cold{}), entries)
 	l.addresses = place(unsafe.Sizeof(addresses{}), max(1, flows6))
 	return l

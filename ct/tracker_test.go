@@ -56,7 +56,7 @@ func TestTCPStates(t *testing.T) {
 		},
 		"reset":            {{out, syn, TCPSynSent}, {back, rst | ack, TCPClose}},
 		"repeated SYN":     {{out, syn, TCPSynSent}, {out, syn, TCPSynSent}},
-		"ports used again": {{out, syn, TCPSynSent}, {back, rst, TCPClose}, {out, syn, TCPSynSent}, {back, syn | ack, TCPSynRecv}},
+		"ports used again": {{out, syn, TCPSynSent}, {back, rst | ack, TCPClose}, {out, syn, TCPSynSent}, {back, syn | ack, TCPSynRecv}},
 		"mid-stream":       {{out, ack, TCPEstablished}, {back, ack, TCPEstablished}},
 	} {
 		table := newTable(t, MinFlows, 0)

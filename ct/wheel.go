@@ -44,9 +44,8 @@ func (w *wheel) slotOf(deadline uint32) uint16 {
 	return (levels-1)*levelSlots + uint16(at%levelSlots)
 }
 
-// schedule puts a flow into the list of its deadline's slot.
-func (t *Table) schedule(flow uint32) {
-	deadline := t.flows[flow].deadline
+// schedule puts a flow into the list of a deadline's slot, its own or an earlier one.
+func (t *Table) schedule(flow, deadline uint32) {
 	if int32(deadline-t.wheel.cursor<<slotTicks) < 0 { // already past: next slot to be drained
 		deadline = t.wheel.cursor << slotTicks
 	}
@@ -86,12 +85,13 @@ func (t *Table) Expire(nowNs int64, budget int) int {
 		list := &w.heads[w.draining()]
 		for ; *list != 0 && budget > 0; budget-- {
 			flow := *list
-			if int32(t.flows[flow].deadline-now) <= 0 {
+			if f := t.flow(flow); int32(f.deadline-now) <= 0 {
 				t.Delete(flow)
 				expired++
 			} else {
+				f.flags &^= early
 				t.unschedule(flow)
-				t.schedule(flow)
+				t.schedule(flow, f.deadline)
 			}
 		}
 		if *list != 0 {
