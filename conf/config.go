@@ -136,7 +136,15 @@ type CT struct {
 	Enabled      bool     `toml:"enabled" json:"enabled"`
 	MaxFlows     int      `toml:"max_flows" json:"max_flows"`           // IPv4 flows per worker
 	MaxFlowsIPv6 int      `toml:"max_flows_ipv6" json:"max_flows_ipv6"` // IPv6 flows per worker
+	TCP          CTTCP    `toml:"tcp" json:"tcp"`
 	Timeouts     Timeouts `toml:"timeouts" json:"timeouts"`
+}
+
+// CTTCP are the switches of the TCP tracker; the kernel's nf_conntrack_tcp_loose
+// and nf_conntrack_tcp_be_liberal.
+type CTTCP struct {
+	Loose   bool `toml:"loose" json:"loose"`     // connections are picked up in mid-stream
+	Liberal bool `toml:"liberal" json:"liberal"` // segments outside the windows are let through
 }
 
 // Timeouts are the idle times after which a flow is forgotten, per protocol and

@@ -34,6 +34,7 @@ type Changes struct {
 	Routes     bool `json:"routes"`
 	Neighbours bool `json:"neighbours"`
 	CTTimeouts bool `json:"ct_timeouts"`
+	CTSettings bool `json:"ct_settings"`
 	ICMPRate   bool `json:"icmp_rate"`
 	PuntRates  bool `json:"punt_rates"`
 	LogLevel   bool `json:"log_level"`
@@ -59,6 +60,8 @@ func (c *Changes) reloadable(path string) *bool {
 		return &c.Neighbours
 	case top == "ct" && strings.HasPrefix(rest, "timeouts."):
 		return &c.CTTimeouts
+	case top == "ct" && strings.HasPrefix(rest, "tcp."):
+		return &c.CTSettings
 	case path == "icmp.error_rate":
 		return &c.ICMPRate
 	case top == "slow_path" && strings.HasPrefix(rest, "rates."):

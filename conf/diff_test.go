@@ -38,9 +38,9 @@ func TestDiff(t *testing.T) {
 		{name: "a default spelt out", add: "[log]\nlevel = \"info\"\n"},
 		{
 			name:   "all that can be reloaded",
-			add:    "state = [\"new\"]\n[[rules]]\naction = \"drop\"\n[policy]\ndefault_out = \"drop\"\n[ct.timeouts.udp]\nreplied = \"3m\"\n[icmp]\nerror_rate = 7\n[slow_path.rates]\nlocal = 9\n[log]\nlevel = \"debug\"\n",
-			reload: "ct.timeouts.udp.replied: 2m -> 3m\npolicy.default_out: \"accept\" -> \"drop\"\nrules[0].state: [] -> [new]\nrules[1]: rule 1 added\nicmp.error_rate: 1000 -> 7\nslow_path.rates.local: 20000 -> 9\nlog.level: \"info\" -> \"debug\"",
-			parts:  Changes{Rules: true, CTTimeouts: true, ICMPRate: true, PuntRates: true, LogLevel: true},
+			add:    "state = [\"new\"]\n[[rules]]\naction = \"drop\"\n[policy]\ndefault_out = \"drop\"\n[ct.tcp]\nliberal = true\n[ct.timeouts.udp]\nreplied = \"3m\"\n[icmp]\nerror_rate = 7\n[slow_path.rates]\nlocal = 9\n[log]\nlevel = \"debug\"\n",
+			reload: "ct.tcp.liberal: false -> true\nct.timeouts.udp.replied: 2m -> 3m\npolicy.default_out: \"accept\" -> \"drop\"\nrules[0].state: [] -> [new]\nrules[1]: rule 1 added\nicmp.error_rate: 1000 -> 7\nslow_path.rates.local: 20000 -> 9\nlog.level: \"info\" -> \"debug\"",
+			parts:  Changes{Rules: true, CTTimeouts: true, CTSettings: true, ICMPRate: true, PuntRates: true, LogLevel: true},
 		},
 		{
 			name:    "the slow path",
@@ -105,5 +105,5 @@ func changeLines(changes []Change) string {
 
 func flagsEqual(a, b Changes) bool {
 	return a.Rules == b.Rules && a.Routes == b.Routes && a.Neighbours == b.Neighbours &&
-		a.CTTimeouts == b.CTTimeouts && a.ICMPRate == b.ICMPRate && a.LogLevel == b.LogLevel
+		a.CTTimeouts == b.CTTimeouts && a.CTSettings == b.CTSettings && a.ICMPRate == b.ICMPRate && a.LogLevel == b.LogLevel
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ffwd/conf"
+	"ffwd/ct"
 	"ffwd/fib"
 	"ffwd/pipeline"
 	"ffwd/policy"
@@ -89,6 +90,7 @@ func (s *Switch) prepare(next *conf.Config, changes *conf.Changes) (*pipeline.Sn
 	if changes.CTTimeouts {
 		snapshot.Timeouts = timeouts(&next.CT.Timeouts)
 	}
+	snapshot.Tracking = ct.Settings(next.CT.TCP)
 	snapshot.ErrorRate = next.ICMP.ErrorRate
 	snapshot.PuntRates = puntRates(&next.SlowPath.Rates)
 	return &snapshot, nil

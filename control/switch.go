@@ -132,6 +132,7 @@ func (s *Switch) build(c *conf.Config) error {
 		Tables:     s.tables,
 		Rules:      rules,
 		Timeouts:   timeouts(&c.CT.Timeouts),
+		Tracking:   ct.Settings(c.CT.TCP),
 		ErrorRate:  c.ICMP.ErrorRate,
 		PuntRates:  puntRates(&c.SlowPath.Rates),
 	})

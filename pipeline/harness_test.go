@@ -178,6 +178,7 @@ func newWorld(t testing.TB, options ...option) *world {
 		Ports:     []PortMap{{Untagged: ifLAN, VLANs: vlans}, {Untagged: ifWAN}},
 		Tables:    []*fib.Table{w.table},
 		Timeouts:  ct.DefaultTimeouts(),
+		Tracking:  ct.DefaultSettings(),
 		ErrorRate: 1_000_000,
 	}
 	w.setRules(1, policy.Defaults{In: policy.Accept, Out: policy.Accept})

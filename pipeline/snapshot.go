@@ -48,6 +48,7 @@ type Snapshot struct {
 	Tables     []*fib.Table // by VRF; changed in place, safe to read
 	Rules      *policy.Ruleset
 	Timeouts   *ct.Timeouts
+	Tracking   ct.Settings
 	ErrorRate  int // ICMP errors per second, worker and type; 0 is none
 	PuntRates  PuntRates
 }
