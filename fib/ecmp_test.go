@@ -147,6 +147,11 @@ func TestReplacedGroupKeepsFlows(t *testing.T) { // FF-16
 	if got := share(paths(tab), 4); got < 0.48 || got > 0.52 {
 		t.Errorf("two hops: %.3f", got)
 	}
+	kept := paths(tab)
+	must(t, tab.Add(Route{Prefix: pfx("0.0.0.0/0"), Hops: hops[2:], Counters: true})) // the same ways, counted apart
+	if paths(tab) != kept {
+		t.Error("flows moved because the route is counted")
+	}
 	must(t, tab.Delete(pfx("0.0.0.0/0")))
 	if s := tab.Stats(); s.ECMPGroups != 0 {
 		t.Errorf("%d groups left", s.ECMPGroups)

@@ -26,7 +26,7 @@ type Route struct {
 // routeBatch gathers the packets of one family and VRF for a lookup.
 type routeBatch struct {
 	n           int
-	at          [packet.MaxBurst]uint8 // index in the burst
+	at          [packet.MaxBurst]uint8  // index in the burst
 	bytes       [packet.MaxBurst]uint16 // of L3
 	adjacencies [packet.MaxBurst]fib.AdjacencyIndex
 }
@@ -148,8 +148,11 @@ func unforwardable(p *packet.Packet, a *fib.Adjacency) {
 	}
 }
 
-// flowHash chooses among equal next hops. Packets without ports, fragments
-// foremost, go by their addresses, so that one datagram takes one path.
+// flowHash chooses among equal next hops. A packet with ports goes by its flow. One
+// without, such as a fragment, goes by its addresses, and so does the first fragment,
+// which has ports: all of a datagram takes one path, though it may be another than
+// that of the flow's whole datagrams, as with the layer 4 hash of Linux. Whatever
+// gives a fragment the hash of its flow must give it to all of the datagram.
 func flowHash(p *packet.Packet) uint32 {
 	if p.Hash != 0 {
 		return uint32(p.Hash >> 16)
