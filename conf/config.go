@@ -50,17 +50,19 @@ type Workers struct {
 // set, a VLAN sub-port of one. A sub-port has none of the device's keys; they
 // are zero.
 type Port struct {
-	Name      string         `toml:"name" json:"name"`
-	Device    string         `toml:"device,omitempty" json:"device,omitempty"` // PCI address or DPDK vdev with its arguments
-	Parent    string         `toml:"parent,omitempty" json:"parent,omitempty"`
-	VLAN      int            `toml:"vlan,omitempty" json:"vlan,omitempty"` // 802.1Q VID, 1..4094; sub-ports only
-	MTU       int            `toml:"mtu" json:"mtu"`                       // bytes of L3; a sub-port defaults to its parent's
-	MAC       MAC            `toml:"mac,omitempty" json:"mac,omitzero"`    // zero = the device's, or the parent's
-	Addresses []netip.Prefix `toml:"addresses,omitempty" json:"addresses"` // address and length of its subnet
-	VRF       int            `toml:"vrf" json:"vrf"`
-	Stealth   bool           `toml:"stealth" json:"stealth"`             // neither check nor decrement the TTL (FF-7)
-	Options   IPOptions      `toml:"options" json:"options"`             // what becomes of IPv4 options (FF-3)
-	TAP       string         `toml:"tap,omitempty" json:"tap,omitempty"` // its twin in the kernel; "" = the port's name, see TAPName
+	Name        string         `toml:"name" json:"name"`
+	Device      string         `toml:"device,omitempty" json:"device,omitempty"` // PCI address or DPDK vdev with its arguments
+	Parent      string         `toml:"parent,omitempty" json:"parent,omitempty"`
+	VLAN        int            `toml:"vlan,omitempty" json:"vlan,omitempty"` // 802.1Q VID, 1..4094; sub-ports only
+	MTU         int            `toml:"mtu" json:"mtu"`                       // bytes of L3; a sub-port defaults to its parent's
+	MAC         MAC            `toml:"mac,omitempty" json:"mac,omitzero"`    // zero = the device's, or the parent's
+	Addresses   []netip.Prefix `toml:"addresses,omitempty" json:"addresses"` // address and length of its subnet
+	VRF         int            `toml:"vrf" json:"vrf"`
+	Stealth     bool           `toml:"stealth" json:"stealth"`             // neither check nor decrement the TTL (FF-7)
+	Options     IPOptions      `toml:"options" json:"options"`             // what becomes of IPv4 options (FF-3)
+	ReversePath ReversePath    `toml:"reverse_path" json:"reverse_path"`   // how sources are held against the routes (FF-15)
+	Redirects   bool           `toml:"redirects" json:"redirects"`         // tell senders of a shorter way (FF-11)
+	TAP         string         `toml:"tap,omitempty" json:"tap,omitempty"` // its twin in the kernel; "" = the port's name, see TAPName
 
 	// The device's own, zero in a sub-port.
 	RxQueues      int      `toml:"rx_queues,omitempty" json:"rx_queues"` // 0 = one per worker, fewer when the device has fewer

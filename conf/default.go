@@ -28,6 +28,7 @@ func setDefaults(table any, given func(key string) bool) {
 		t.Log = Log{Level: LogInfo, Format: LogText}
 	case *Port:
 		t.Options = OptionsPunt
+		t.ReversePath = ReversePathOff
 		if given("parent") {
 			return // the MTU is the parent's: inheritMTU
 		}

@@ -27,7 +27,7 @@ func TestDefaults(t *testing.T) {
 	c := mustParse(t, onePort)
 	want := Default()
 	want.Ports = []Port{{
-		Name: "lan", Device: "net_null0", MTU: 1500, Options: OptionsPunt,
+		Name: "lan", Device: "net_null0", MTU: 1500, Options: OptionsPunt, ReversePath: ReversePathOff,
 		RxDescriptors: 1024, TxDescriptors: 1024, Steering: SteeringAuto,
 	}}
 	if !reflect.DeepEqual(*c, want) {
@@ -72,6 +72,8 @@ tx_queues = 2
 rx_descriptors = 512
 tx_descriptors = 256
 promiscuous = true
+redirects = true
+reverse_path = "strict"
 steering = "queue"
 stealth = true
 options = "forward"

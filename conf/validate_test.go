@@ -369,6 +369,7 @@ func TestValidateWithoutFile(t *testing.T) {
 	c.Rules = []Rule{{Hook: HookIn, Action: ActionDrop, Protocol: ProtocolUDP, DstPorts: []PortRange{{2, 1}}}}
 	c.Log.Level = ""
 	want := `ports[0].options: "x" is unknown; want punt, drop, forward
+ports[0].reverse_path: is missing; want off, strict, loose
 log.level: is missing; want debug, info, warn, error
 ports[0].steering: is missing; want auto, software, queue
 rules[0].dst_ports[0]: 2-1 is reversed`

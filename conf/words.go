@@ -8,14 +8,15 @@ import (
 
 // The words that a key can take; every other is a fault.
 type (
-	HugePages  string // how memory is had
-	Steering   string // how both directions of a flow come to one worker (CT-1)
-	IPOptions  string // what becomes of a packet with IPv4 options (FF-3)
-	RouteType  string // what a route does with a packet (FF-8)
-	Hook       string // where a rule is asked (FF-6)
-	Action     string // what a rule decides
-	RejectWith string // how the sender of a rejected packet is told (FF-6)
-	State      string // a packet's state in connection tracking (CT-2)
+	HugePages   string // how memory is had
+	Steering    string // how both directions of a flow come to one worker (CT-1)
+	IPOptions   string // what becomes of a packet with IPv4 options (FF-3)
+	ReversePath string // how sources are held against the routes (FF-15)
+	RouteType   string // what a route does with a packet (FF-8)
+	Hook        string // where a rule is asked (FF-6)
+	Action      string // what a rule decides
+	RejectWith  string // how the sender of a rejected packet is told (FF-6)
+	State       string // a packet's state in connection tracking (CT-2)
 	// SlowPathMode says whether ports get twins in the kernel (SP-1, SP-5).
 	SlowPathMode string
 
@@ -35,6 +36,10 @@ const (
 	OptionsPunt    IPOptions = "punt"
 	OptionsDrop    IPOptions = "drop"
 	OptionsForward IPOptions = "forward"
+
+	ReversePathOff    ReversePath = "off"
+	ReversePathStrict ReversePath = "strict" // a way back leaves by this port
+	ReversePathLoose  ReversePath = "loose"  // there is a way back, the default route being one
 
 	RouteUnicast     RouteType = "unicast"
 	RouteBlackhole   RouteType = "blackhole"   // dropped silently, counted
@@ -83,6 +88,9 @@ func (HugePages) words() []string { return words(HugeAuto, HugeRequire, HugeOff)
 func (Steering) optional()        {} // a sub-port has none; devicePort asks
 func (Steering) words() []string  { return words(SteeringAuto, SteeringSoftware, SteeringQueue) }
 func (IPOptions) words() []string { return words(OptionsPunt, OptionsDrop, OptionsForward) }
+func (ReversePath) words() []string {
+	return words(ReversePathOff, ReversePathStrict, ReversePathLoose)
+}
 func (RouteType) words() []string {
 	return words(RouteUnicast, RouteBlackhole, RouteUnreachable, RouteProhibit)
 }

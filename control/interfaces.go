@@ -127,16 +127,25 @@ func makeInterface(p *conf.Port, port, vrf uint16, deviceMAC net.HardwareAddr) p
 	in := pipeline.Interface{
 		Name: p.Name, Port: port, VLAN: uint16(p.VLAN), MAC: packet.MAC48(mac), MTU: uint16(p.MTU), VRF: vrf,
 		Promiscuous: p.Promiscuous, Stealth: p.Stealth, Options: optionsPolicy(p.Options),
+		ReversePath: reversePath[p.ReversePath], Redirects: p.Redirects,
 	}
 	for _, a := range p.Addresses {
+		in.Subnets = append(in.Subnets, a.Masked())
 		switch addr := a.Addr(); {
 		case addr.Is4() && in.Addr4 == [4]byte{}:
 			in.Addr4 = addr.As4()
 		case addr.Is6() && !addr.IsLinkLocalUnicast() && in.Addr6 == [16]byte{}:
 			in.Addr6 = addr.As16() // an error about a packet from afar needs an address known there
+		case addr.Is6() && addr.IsLinkLocalUnicast() && in.LinkLocal6 == [16]byte{}:
+			in.LinkLocal6 = addr.As16()
 		}
 	}
 	return in
+}
+
+var reversePath = map[conf.ReversePath]pipeline.ReversePathMode{
+	conf.ReversePathStrict: pipeline.ReversePathStrict,
+	conf.ReversePathLoose:  pipeline.ReversePathLoose,
 }
 
 func optionsPolicy(o conf.IPOptions) pipeline.OptionsPolicy {

@@ -125,7 +125,7 @@ func (s *Switch) build(c *conf.Config) error {
 	if err != nil {
 		return err
 	}
-	s.snapshot.Store(&pipeline.Snapshot{
+	snapshot := &pipeline.Snapshot{
 		Interfaces: s.interfaces,
 		Zones:      s.zones,
 		Ports:      s.maps,
@@ -135,7 +135,9 @@ func (s *Switch) build(c *conf.Config) error {
 		Tracking:   ct.Settings(c.CT.TCP),
 		ErrorRate:  c.ICMP.ErrorRate,
 		PuntRates:  puntRates(&c.SlowPath.Rates),
-	})
+	}
+	snapshot.Prepare()
+	s.snapshot.Store(snapshot)
 	return s.startPorts()
 }
 

@@ -100,6 +100,21 @@ func (t *Table) Member(a *Adjacency, hash uint32) *Adjacency {
 	return m
 }
 
+// Leaves tells whether an adjacency leaves by an interface, or any hop of a group does
+// that takes flows now. A group that does not costs a look at each of its buckets.
+// Workers. Source: FF-15.
+func (t *Table) Leaves(a *Adjacency, ifIndex uint16) bool {
+	if a.Kind != Group {
+		return a.Iface == ifIndex
+	}
+	for b := range uint32(groupBuckets) {
+		if t.Resolve(NextHopID(atomic.LoadUint32(&t.buckets[a.bucket+b]))).Iface == ifIndex {
+			return true
+		}
+	}
+	return false
+}
+
 // memberTries bounds what a packet of a group pays while ports are down and
 // control has not followed yet. Members alternate in the buckets, so that this
 // many tries find another one unless nearly all are gone.

@@ -71,7 +71,7 @@ type Packet struct {
 	Len     uint16 // bytes from Data to the end of the network packet (padding trimmed)
 	Ingress uint16 // interface index
 	Egress  uint16 // interface index, set by the Route stage
-	MTU     uint16 // bytes of the egress interface or route, set by the Route stage
+	MTU     uint16 // bytes of the egress interface or route, set by the Route stage; or see ParameterProblem
 	DataOff uint16 // bytes from the mbuf's buffer to Data
 
 	L3      uint8 // offset of the network header from Data
@@ -97,7 +97,9 @@ const (
 	AdminProhibited
 	TooBig // "fragmentation needed" or "packet too big", with Packet.MTU
 	PortUnreachable
-	TCPReset // no ICMP error, but what a closed port answers; TCP only
+	Redirect         // forwarded all the same: the sender may ask the next hop itself
+	ParameterProblem // IPv4 only; Packet.MTU is the offset of the fault in the header
+	TCPReset         // no ICMP error, but what a closed port answers; TCP only
 	NumAnswers
 )
 

@@ -139,15 +139,17 @@ const (
 
 // ICMP types. Source: IANA ICMP and ICMPv6 parameters.
 const (
-	ICMPEchoReply      = 0
-	ICMPUnreachable    = 3
-	ICMPEchoRequest    = 8
-	ICMPTimeExceeded   = 11
-	ICMPv6Unreachable  = 1
-	ICMPv6TooBig       = 2
-	ICMPv6TimeExceeded = 3
-	ICMPv6EchoRequest  = 128
-	ICMPv6EchoReply    = 129
-	ICMPv6RouterSol    = 133 // the first of neighbour discovery's. Source: RFC 4861 section 4
-	ICMPv6Redirect     = 137 // the last
+	ICMPEchoReply        = 0
+	ICMPUnreachable      = 3
+	ICMPRedirect         = 5
+	ICMPEchoRequest      = 8
+	ICMPTimeExceeded     = 11
+	ICMPParameterProblem = 12
+	ICMPv6Unreachable    = 1
+	ICMPv6TooBig         = 2
+	ICMPv6TimeExceeded   = 3
+	ICMPv6EchoRequest    = 128
+	ICMPv6EchoReply      = 129
+	ICMPv6RouterSol      = 133 // the first of neighbour discovery's. Source: RFC 4861 section 4
+	ICMPv6Redirect       = 137 // the last
 )

@@ -18,6 +18,8 @@ const (
 	BadChecksum
 	Martian
 	TinyFragment
+	BadOptions
+	ReversePath // FF-15
 	RxOversized
 
 	// Conntrack and policy.
@@ -75,6 +77,8 @@ var reasonNames = [NumReasons]string{
 	BadChecksum:     "bad_checksum",
 	Martian:         "martian",
 	TinyFragment:    "tiny_fragment",
+	BadOptions:      "bad_options",
+	ReversePath:     "reverse_path",
 	RxOversized:     "rx_oversized",
 	CtTableFull:     "ct_table_full",
 	CtInvalidPacket: "ct_invalid",

@@ -105,13 +105,6 @@ func reserve(m *packet.Mbuf, n int) []byte {
 	return unsafe.Slice((*byte)(m.Data()), n)
 }
 
-// IPv4 options. Source: RFC 791 3.1.
-const (
-	optionEnd  = 0
-	optionNoOp = 1
-	optionCopy = 0x80 // into every fragment
-)
-
 // copyLaterHeader writes the header that fragments behind the first one have,
 // the fixed part and the options with the copy bit, padded to whole words, and
 // returns its length. Malformed options end the list.

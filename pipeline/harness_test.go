@@ -254,6 +254,7 @@ func (w *world) setRules(generation uint32, d policy.Defaults, rules ...policy.R
 
 func (w *world) publish() {
 	s := w.snapshot
+	s.Prepare()
 	w.current.Store(&s)
 }
 

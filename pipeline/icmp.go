@@ -9,23 +9,25 @@ import (
 
 // Sizes of ICMP errors, in bytes of L3.
 const (
-	maxError4      = 576  // RFC 1812 4.3.2.3
-	maxError6      = 1280 // RFC 4443 2.4 (c)
-	icmpHeader     = 8
-	errorTTL       = 64
-	errorTOS       = 0xc0 // internetwork control. Source: RFC 1812 4.3.2.5
-	icmpv6Redirect = 137  // informational by its number, but no error is sent about it. Source: RFC 4443 2.4 (e.2)
+	maxError4  = 576  // RFC 1812 4.3.2.3
+	maxError6  = 1280 // RFC 4443 2.4 (c)
+	icmpHeader = 8
+	errorTTL   = 64
+	errorTOS   = 0xc0 // internetwork control. Source: RFC 1812 4.3.2.5
+
 )
 
 // errorCode is an Answer on the wire: type and code per family.
 // Source: RFC 792, RFC 1812 5.2.7.1, RFC 4443 section 3.
 var errorCode = [packet.NumAnswers]struct{ type4, code4, type6, code6 uint8 }{
-	packet.TimeExceeded:    {packet.ICMPTimeExceeded, 0, packet.ICMPv6TimeExceeded, 0},
-	packet.NetUnreachable:  {packet.ICMPUnreachable, 0, packet.ICMPv6Unreachable, 0},
-	packet.HostUnreachable: {packet.ICMPUnreachable, 1, packet.ICMPv6Unreachable, 3},
-	packet.AdminProhibited: {packet.ICMPUnreachable, 13, packet.ICMPv6Unreachable, 1},
-	packet.TooBig:          {packet.ICMPUnreachable, 4, packet.ICMPv6TooBig, 0},
-	packet.PortUnreachable: {packet.ICMPUnreachable, 3, packet.ICMPv6Unreachable, 4},
+	packet.TimeExceeded:     {packet.ICMPTimeExceeded, 0, packet.ICMPv6TimeExceeded, 0},
+	packet.NetUnreachable:   {packet.ICMPUnreachable, 0, packet.ICMPv6Unreachable, 0},
+	packet.HostUnreachable:  {packet.ICMPUnreachable, 1, packet.ICMPv6Unreachable, 3},
+	packet.AdminProhibited:  {packet.ICMPUnreachable, 13, packet.ICMPv6Unreachable, 1},
+	packet.TooBig:           {packet.ICMPUnreachable, 4, packet.ICMPv6TooBig, 0},
+	packet.PortUnreachable:  {packet.ICMPUnreachable, 3, packet.ICMPv6Unreachable, 4},
+	packet.Redirect:         {packet.ICMPRedirect, 1, packet.ICMPv6Redirect, 0}, // for the host: RFC 1812 5.2.7.2
+	packet.ParameterProblem: {packet.ICMPParameterProblem, 0, 0, 0},             // IPv4 only
 }
 
 // answer adds what answers a rejected packet to w.errors, if there may be an answer.
@@ -55,10 +57,13 @@ func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 		return
 	}
 	w.counter.Errors++
-	if p.Is(packet.IsIPv6) {
-		buildError6(e, p, in)
-	} else {
+	switch {
+	case !p.Is(packet.IsIPv6):
 		buildError4(e, p, in)
+	case p.Answer == packet.Redirect:
+		buildRedirect6(e, p, in)
+	default:
+		buildError6(e, p, in)
 	}
 }
 
@@ -83,7 +88,7 @@ func mayAnswer(p *packet.Packet) bool {
 		if linkLocal6(p.IPv6().Src()) {
 			return false // no route leads back to it
 		}
-		return p.Proto != packet.ProtoICMPv6 || len(l4) > 0 && l4[0] >= 128 && l4[0] != icmpv6Redirect
+		return p.Proto != packet.ProtoICMPv6 || len(l4) > 0 && l4[0] >= 128 && l4[0] != packet.ICMPv6Redirect
 	case p.Proto == packet.ProtoICMP:
 		return len(l4) > 0 && !isError4(l4[0])
 	}
@@ -109,10 +114,16 @@ func buildError4(e, p *packet.Packet, in *Interface) {
 	code := errorCode[p.Answer]
 	icmp := l3[packet.IPv4HeaderLen:]
 	copy(icmp, []byte{code.type4, code.code4, 0, 0, 0, 0, 0, 0})
-	if p.Answer == packet.TooBig {
+	switch p.Answer {
+	case packet.TooBig:
 		binary.BigEndian.PutUint16(icmp[6:], p.MTU) // RFC 1191 section 4
+	case packet.ParameterProblem:
+		icmp[4] = uint8(p.MTU) // RFC 792: pointer
+	case packet.Redirect:
+		hop := nextHopOf(p).As4()
+		copy(icmp[4:], hop[:])
 	}
-	copy(icmp[icmpHeader:], quote)
+	quoteOriginal(icmp[icmpHeader:], quote, p, in)
 	binary.BigEndian.PutUint16(icmp[2:], packet.Checksum(icmp))
 	e.L4, e.Proto = packet.IPv4HeaderLen, packet.ProtoICMP
 }
@@ -133,10 +144,25 @@ func buildError6(e, p *packet.Packet, in *Interface) {
 	if p.Answer == packet.TooBig {
 		binary.BigEndian.PutUint32(icmp[4:], uint32(p.MTU))
 	}
-	copy(icmp[icmpHeader:], quote)
+	quoteOriginal(icmp[icmpHeader:], quote, p, in)
 	sum := packet.Sum(h.PseudoSum(packet.ProtoICMPv6, len(icmp)), icmp)
 	binary.BigEndian.PutUint16(icmp[2:], ^packet.Fold(sum))
 	e.L4, e.Proto, e.Flags = packet.IPv6HeaderLen, packet.ProtoICMPv6, packet.IsIPv6
+}
+
+// quoteOriginal copies the beginning of a packet as it came in: what is found behind the
+// TTL stage has lost a hop already, which its sender must not see. Source: RFC 1812 4.3.2.3.
+func quoteOriginal(to, quote []byte, p *packet.Packet, in *Interface) {
+	copy(to, quote)
+	if in.Stealth || p.Answer != packet.TooBig && p.Answer != packet.Redirect {
+		return
+	}
+	if p.Is(packet.IsIPv6) {
+		to[7]++
+		return
+	}
+	to[8]++
+	(*packet.IPv4)(to).UpdateChecksum(to[:p.L4])
 }
 
 // makeRoom makes e a frame with n bytes of network packet and returns those.

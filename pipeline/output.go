@@ -18,6 +18,9 @@ type txBuffer struct {
 // Whatever the stages did, each mbuf has exactly one new owner afterwards.
 func (w *Worker) output(b *packet.Burst) {
 	w.errors.N = 0
+	if w.redirects > 0 {
+		w.tellSenders(b)
+	}
 	w.dispose(b, 1)
 	if w.errors.N == 0 {
 		return

@@ -14,7 +14,7 @@ import (
 // Writes: every field that describes the frame; Verdict Continue when it may be forwarded.
 // Drops:  frame_too_short, not_our_mac, unknown_vlan, bad_version, bad_header_length,
 //
-//	bad_total_length, bad_checksum, martian.
+//	bad_total_length, bad_checksum, martian, tiny_fragment; bad_options with an ICMP error.
 //
 // Punts:  arp, ethertype, multicast, discovery; once the rules have seen them,
 //
@@ -193,14 +193,8 @@ func (s *Parse) ipv4(p *packet.Packet, in *Interface) {
 		return
 	}
 	p.Verdict = packet.Continue
-	if p.L4 > packet.IPv4HeaderLen {
-		switch in.Options {
-		case OptionsDrop:
-			p.DropFor(packet.PuntOptions)
-			return
-		case OptionsPunt:
-			p.PuntLater(packet.PuntOptions)
-		}
+	if p.L4 > packet.IPv4HeaderLen && !options(p, in.Options) {
+		return
 	}
 	transport(p)
 }

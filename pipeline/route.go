@@ -117,7 +117,7 @@ func markOther(p *packet.Packet, table *fib.Table, a *fib.Adjacency, counts *fib
 		return
 	}
 	p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, uint16(a.MTUBytes)
-	if p.Flags&packet.IsIPv6 != 0 && linkLocal6(p.IPv6().Src()) {
+	if p.Flags&packet.IsIPv6 != 0 && p.Egress != p.Ingress && linkLocal6(p.IPv6().Src()) {
 		p.DropFor(packet.Martian) // leaves its link. Source: RFC 4291 2.5.6
 	}
 }

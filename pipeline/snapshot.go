@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"net/netip"
+
 	"ffwd/ct"
 	"ffwd/fib"
 	"ffwd/packet"
@@ -29,8 +31,12 @@ type Interface struct {
 	Promiscuous bool   // frames for any address are ours
 	Stealth     bool   // FF-7: TTL neither checked nor decremented
 	Options     OptionsPolicy
-	Addr4       [4]byte  // source of ICMP errors; zero: none
-	Addr6       [16]byte // source of ICMPv6 errors; zero: none
+	ReversePath ReversePathMode
+	Redirects   bool           // FF-11: tell senders of a shorter way
+	Addr4       [4]byte        // source of ICMP errors; zero: none
+	Addr6       [16]byte       // source of ICMPv6 errors; zero: none
+	LinkLocal6  [16]byte       // source of ICMPv6 redirects; zero: none
+	Subnets     []netip.Prefix // of its addresses
 }
 
 // PortMap tells which interface a frame of a port belongs to.
@@ -42,15 +48,26 @@ type PortMap struct {
 // Snapshot is all that workers read and control writes. It is immutable once
 // published: a reload builds a new one. Interface index 0 is no interface.
 type Snapshot struct {
-	Interfaces []Interface
-	Zones      []uint16     // conntrack zone by interface
-	Ports      []PortMap    // by physical port
-	Tables     []*fib.Table // by VRF; changed in place, safe to read
-	Rules      *policy.Ruleset
-	Timeouts   *ct.Timeouts
-	Tracking   ct.Settings
-	ErrorRate  int // ICMP errors per second, worker and type; 0 is none
-	PuntRates  PuntRates
+	Interfaces             []Interface
+	Zones                  []uint16     // conntrack zone by interface
+	Ports                  []PortMap    // by physical port
+	Tables                 []*fib.Table // by VRF; changed in place, safe to read
+	Rules                  *policy.Ruleset
+	Timeouts               *ct.Timeouts
+	Tracking               ct.Settings
+	reversePath, redirects bool // some interface asks for it; see Prepare
+
+	ErrorRate int // ICMP errors per second, worker and type; 0 is none
+	PuntRates PuntRates
+}
+
+// Prepare notes what follows from the interfaces, so that workers need not look for it
+// burst by burst. To be called before the snapshot is published.
+func (s *Snapshot) Prepare() {
+	for i := range s.Interfaces {
+		s.reversePath = s.reversePath || s.Interfaces[i].ReversePath != ReversePathOff
+		s.redirects = s.redirects || s.Interfaces[i].Redirects
+	}
 }
 
 // ingress returns the interface of a frame with a VLAN tag, or 0.

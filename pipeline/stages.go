@@ -15,19 +15,21 @@ type Stage interface {
 
 // context is what the stages of one worker share. snap is renewed at each poll.
 type context struct {
-	snap     *Snapshot
-	table    *ct.Table // nil: stateless
-	secret   *ct.Secret
-	counters *Counters
-	ledger   *ledger
-	counts   []*fib.Counts  // of next hops, by VRF
-	port     uint16         // physical port the burst came from
-	received []*packet.Mbuf // what the receive queue gave, for Parse
+	snap      *Snapshot
+	table     *ct.Table // nil: stateless
+	secret    *ct.Secret
+	counters  *Counters
+	ledger    *ledger
+	counts    []*fib.Counts  // of next hops, by VRF
+	port      uint16         // physical port the burst came from
+	redirects int            // packets of the burst whose senders may learn a shorter way
+	received  []*packet.Mbuf // what the receive queue gave, for Parse
 }
 
 // Stages in the order of the packet's way; their numbers index Counters.Stages.
 const (
 	stageParse = iota
+	stageReversePath
 	stageTuple
 	stageSteer
 	stageConntrack
@@ -37,6 +39,7 @@ const (
 	stageDivert
 	stageTTL
 	stageMTU
+	stageRedirect
 	stageRewrite
 	stageConfirm
 	stageOutput // the worker's own part
@@ -45,25 +48,27 @@ const (
 
 // StageNames are the stages' names in metrics and listings.
 var StageNames = [numStages]string{
-	"parse", "tuple", "steer", "conntrack", "policy_in", "route",
-	"policy_out", "divert", "ttl", "mtu", "rewrite", "confirm", "output",
+	"parse", "reverse_path", "tuple", "steer", "conntrack", "policy_in", "route",
+	"policy_out", "divert", "ttl", "mtu", "redirect", "rewrite", "confirm", "output",
 }
 
 // stages returns the one order. Those that a worker does not need are left nil.
 func stages(c *context, s *Steer) [stageOutput]Stage {
 	list := [stageOutput]Stage{
-		stageParse:     &Parse{c},
-		stageTuple:     &Tuple{c},
-		stageSteer:     s,
-		stageConntrack: &Conntrack{c},
-		stagePolicyIn:  newPolicy(c, ct.HookIn),
-		stageRoute:     &Route{context: c},
-		stagePolicyOut: newPolicy(c, ct.HookOut),
-		stageDivert:    &Divert{},
-		stageTTL:       &TTL{c},
-		stageMTU:       &MTU{},
-		stageRewrite:   &Rewrite{},
-		stageConfirm:   &Confirm{c},
+		stageParse:       &Parse{c},
+		stageReversePath: &ReversePath{context: c},
+		stageTuple:       &Tuple{c},
+		stageSteer:       s,
+		stageConntrack:   &Conntrack{c},
+		stagePolicyIn:    newPolicy(c, ct.HookIn),
+		stageRoute:       &Route{context: c},
+		stagePolicyOut:   newPolicy(c, ct.HookOut),
+		stageDivert:      &Divert{},
+		stageTTL:         &TTL{c},
+		stageMTU:         &MTU{},
+		stageRedirect:    &Redirect{c},
+		stageRewrite:     &Rewrite{},
+		stageConfirm:     &Confirm{c},
 	}
 	if s == nil {
 		list[stageSteer] = nil // a nil *Steer is not a nil Stage
