@@ -54,6 +54,9 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	defer os.RemoveAll(dir)
 	p := &processes{testpmdPath: o.Testpmd, ffwdPath: o.Ffwd, dir: dir, seed: o.Seed}
 	if o.Peers {
+		if o.Progress != nil {
+			o.Progress(0, 1, "compiling the peers")
+		}
 		if p.programs, err = buildPeers(ctx, &o, dir); err != nil {
 			return nil, err
 		}
