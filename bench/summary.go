@@ -18,7 +18,7 @@ func summarize(row Result, samples []sample) Result {
 	row.Spread = Spread{MinMpps: slices.Min(mpps), MaxMpps: slices.Max(mpps)}
 	row.NewFlowsPerS = median(of(func(s sample) float64 { return s.newFlowsPerS }))
 	row.NewFlowShare = median(of(func(s sample) float64 { return s.newFlowShare }))
-	if out := median(of(func(s sample) float64 { return s.outPerIn })); out > 1+lossLimit {
+	if out := median(of(func(s sample) float64 { return s.outPerIn })); out > 1+peerLossLimit {
 		row.Fragments = out
 	}
 	row.TableBytesPerFlow = samples[0].tableBytesPerFlow
