@@ -34,7 +34,7 @@ var floor = map[string][]string{
 	"queue/client": {"queue/wire"},
 
 	"bench":    {"capture", "conf", "ct", "mem", "clock", "packet"},
-	"control":  {"conf", "packet", "mem", "clock", "epoch", "ct", "fib", "policy", "pipeline", "pmd", "slowpath"},
+	"control":  {"conf", "packet", "mem", "clock", "epoch", "ct", "fib", "policy", "pipeline", "pmd", "slowpath", "queue"},
 	"cmd/ffwd": {"control", "conf", "bench", "capture", "pmd", "packet", "pipeline", "queue/client"},
 	"e2e":      {"capture", "conf", "packet"},
 	"":         {},

@@ -19,6 +19,7 @@ type Config struct {
 	CT         CT          `toml:"ct" json:"ct"`
 	Policy     Policy      `toml:"policy" json:"policy"`
 	Rules      []Rule      `toml:"rules,omitempty" json:"rules"`
+	Queues     []Queue     `toml:"queues,omitempty" json:"queues"`
 	ICMP       ICMP        `toml:"icmp" json:"icmp"`
 	SlowPath   SlowPath    `toml:"slow_path" json:"slow_path"`
 	Metrics    Metrics     `toml:"metrics" json:"metrics"`
@@ -222,9 +223,23 @@ type Rule struct {
 
 	// What the rule does to a packet that matches.
 	RejectWith RejectWith `toml:"reject_with,omitempty" json:"reject_with,omitempty"` // action reject
+	Queue      QueueRange `toml:"queue,omitempty" json:"queue,omitzero"`              // actions queue, divert and tee
+	Bypass     bool       `toml:"bypass,omitempty" json:"bypass,omitempty"`           // nobody listens: accept
+	FailOpen   bool       `toml:"fail_open,omitempty" json:"fail_open,omitempty"`     // queue full or listener slow: accept
 	SetMark    Mark       `toml:"set_mark,omitempty" json:"set_mark,omitzero"`
 	SetCTMark  Mark       `toml:"set_ct_mark,omitempty" json:"set_ct_mark,omitzero"`
 	Comment    string     `toml:"comment,omitempty" json:"comment,omitempty"`
+}
+
+// Queue is a verdict queue: packets wait in it for what a listener in another process
+// says (VQ-1). The limits are those of each worker.
+type Queue struct {
+	Number     int      `toml:"number" json:"number"`
+	MaxPackets int      `toml:"max_packets" json:"max_packets"` // waiting at once
+	MaxBytes   int      `toml:"max_bytes" json:"max_bytes"`     // of packets waiting at once
+	CopyBytes  int      `toml:"copy_bytes" json:"copy_bytes"`   // of each that the listener sees; 0 = all
+	Timeout    Duration `toml:"timeout" json:"timeout"`         // a packet waits
+	Stall      Duration `toml:"stall" json:"stall"`             // the listener does nothing until it counts as gone
 }
 
 // ICMP bounds the errors that the switch sends (FF-10).
@@ -269,7 +284,8 @@ type Metrics struct {
 
 // Control says where the control socket is.
 type Control struct {
-	Socket string `toml:"socket" json:"socket"` // path; "" = off
+	Socket      string `toml:"socket" json:"socket"`             // path; "" = off
+	QueueSocket string `toml:"queue_socket" json:"queue_socket"` // path, for listeners of queues
 }
 
 // Log shapes the log on standard error.

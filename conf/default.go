@@ -24,7 +24,7 @@ func setDefaults(table any, given func(key string) bool) {
 			},
 		}
 		t.Metrics.Address = "127.0.0.1:9475"
-		t.Control.Socket = "/run/ffwd/ffwd.sock"
+		t.Control = Control{Socket: "/run/ffwd/ffwd.sock", QueueSocket: "/run/ffwd/queue.sock"}
 		t.Log = Log{Level: LogInfo, Format: LogText}
 	case *Port:
 		t.Options = OptionsPunt
@@ -39,6 +39,9 @@ func setDefaults(table any, given func(key string) bool) {
 		t.Type = RouteUnicast
 	case *Hop:
 		t.Weight = 1
+	case *Queue:
+		t.MaxPackets, t.MaxBytes = 1024, 4<<20
+		t.Timeout, t.Stall = seconds(1), Duration(100*time.Millisecond)
 	case *Rule:
 		t.Hook = HookIn
 	}

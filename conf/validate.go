@@ -66,6 +66,7 @@ func (c *Config) Validate() Faults {
 	v.fib()
 	v.ct()
 	v.policy()
+	v.queues()
 	v.rules()
 	v.services()
 	v.slowPath()
@@ -79,6 +80,7 @@ type validator struct {
 	faults    Faults
 	portIndex map[string]int // the first port of each name
 	nets      connected
+	queue     map[int]bool // the numbers of queues
 }
 
 // words refuses a word that a Go caller made up or left out. A file's words were
@@ -229,14 +231,18 @@ func (v *validator) services() {
 			v.faults.add("metrics.address", "%q %s", a, fault)
 		}
 	}
-	socket := v.c.Control.Socket
+	v.socket("control.socket", v.c.Control.Socket)
+	v.socket("control.queue_socket", v.c.Control.QueueSocket)
+}
+
+func (v *validator) socket(at, path string) {
 	switch {
-	case strings.ContainsRune(socket, 0):
-		v.faults.add("control.socket", "has a NUL byte")
-	case len(socket) > maxSocketBytes:
-		v.faults.add("control.socket", "is %d bytes long, more than %d (unix(7))", len(socket), maxSocketBytes)
-	case strings.HasSuffix(socket, "/"):
-		v.faults.add("control.socket", "%q is a directory; want the path of a socket", socket)
+	case strings.ContainsRune(path, 0):
+		v.faults.add(at, "has a NUL byte")
+	case len(path) > maxSocketBytes:
+		v.faults.add(at, "is %d bytes long, more than %d (unix(7))", len(path), maxSocketBytes)
+	case strings.HasSuffix(path, "/"):
+		v.faults.add(at, "%q is a directory; want the path of a socket", path)
 	}
 }
 

@@ -20,6 +20,7 @@ func (v *validator) rules() {
 		v.ruleFamily(at, r)
 		v.ruleL4(at, r)
 		v.ruleAction(at, r)
+		v.ruleQueue(at, r)
 		v.ruleState(at+".state", r)
 		if strings.ContainsAny(r.Comment, "\n\r") {
 			v.faults.add(at+".comment", "is longer than a line")
@@ -67,7 +68,7 @@ func (v *validator) policy() {
 		path   string
 		action Action
 	}{{"policy.default_in", v.c.Policy.DefaultIn}, {"policy.default_out", v.c.Policy.DefaultOut}} {
-		if d.action == ActionReject || d.action == ActionContinue {
+		if d.action != ActionAccept && d.action != ActionDrop {
 			v.faults.add(d.path, "%s is for rules; want accept or drop, or a last rule that says %s", d.action, d.action)
 		}
 	}

@@ -217,6 +217,44 @@ func (r *PortRange) UnmarshalText(text []byte) error {
 
 func (*PortRange) takesInteger() {}
 
+// QueueRange is one verdict queue, or a range of them that flows are spread over. The
+// zero QueueRange is none.
+type QueueRange struct {
+	first, last uint16
+	given       bool
+}
+
+// NewQueueRange returns the queues from first to last, both in it.
+func NewQueueRange(first, last uint16) QueueRange { return QueueRange{first, last, true} }
+
+// Bounds returns the first and the last queue; ok is false for none.
+func (r QueueRange) Bounds() (first, last uint16, ok bool) { return r.first, r.last, r.given }
+
+// IsZero tells whether no queue is meant.
+func (r QueueRange) IsZero() bool { return !r.given }
+
+func (r QueueRange) String() string {
+	if !r.given {
+		return "none"
+	}
+	return PortRange{r.first, r.last}.String()
+}
+
+// MarshalText gives "3" or "0-3".
+func (r QueueRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText takes "3" and "0-3"; a file may give one queue unquoted.
+func (r *QueueRange) UnmarshalText(text []byte) error {
+	var p PortRange
+	if err := p.UnmarshalText(text); err != nil {
+		return fmt.Errorf("%q is not a queue 0..65535 or a range like \"0-3\"", text)
+	}
+	*r = QueueRange{p.First, p.Last, true}
+	return nil
+}
+
+func (*QueueRange) takesInteger() {}
+
 // prefixText and addrText give netip's errors our wording: what is wrong and an
 // example, without the function's name.
 func prefixText(text string) (netip.Prefix, error) {

@@ -53,6 +53,9 @@ const (
 	ActionDrop     Action = "drop"
 	ActionReject   Action = "reject"   // drop, and tell the sender
 	ActionContinue Action = "continue" // on to the next rule, once the rule's marks are set
+	ActionQueue    Action = "queue"    // a listener decides
+	ActionDivert   Action = "divert"   // a listener decides; what it accepts goes on at the next rule
+	ActionTee      Action = "tee"      // a listener gets a copy; on to the next rule
 
 	RejectDefault         RejectWith = "default" // a reset for TCP, port_unreachable for all else
 	RejectTCPReset        RejectWith = "tcp_reset"
@@ -96,7 +99,7 @@ func (RouteType) words() []string {
 }
 func (Hook) words() []string { return words(HookIn, HookOut) }
 func (Action) words() []string {
-	return words(ActionAccept, ActionDrop, ActionReject, ActionContinue)
+	return words(ActionAccept, ActionDrop, ActionReject, ActionContinue, ActionQueue, ActionDivert, ActionTee)
 }
 func (RejectWith) words() []string {
 	return words(RejectDefault, RejectTCPReset, RejectPortUnreachable, RejectHostUnreachable,

@@ -35,6 +35,7 @@ func (s *Switch) apiHandler() http.Handler {
 		{http.MethodGet, "/v1/flows", s.getFlows},
 		{http.MethodGet, "/v1/routes", s.getRoutes},
 		{http.MethodGet, "/v1/rules", s.getRules},
+		{http.MethodGet, "/v1/queues", s.getQueues},
 		{http.MethodGet, "/v1/config", s.getConfig},
 		{http.MethodGet, "/v1/report", func(*http.Request) (any, error) { return s.Report(), nil }},
 		{http.MethodPost, "/v1/reload", s.postReload},

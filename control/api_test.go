@@ -123,7 +123,7 @@ func TestSilentClients(t *testing.T) {
 
 func TestSocketFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "b", "ffwd.sock")
-	l, err := listenUnix(path)
+	l, err := listenUnix("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,12 +131,12 @@ func TestSocketFile(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o660 || info.Mode().Type() != fs.ModeSocket {
 		t.Errorf("%v, %v", info, err)
 	}
-	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := listenUnix("unix", path); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second listener: %v", err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
-	if l, err = listenUnix(path); err != nil {
+	if l, err = listenUnix("unix", path); err != nil {
 		t.Fatalf("a stale socket is not replaced: %v", err)
 	}
 	l.Close()
@@ -146,7 +146,7 @@ func TestSocketFile(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if _, err := listenUnix("unix", path); err == nil || !strings.Contains(err.Error(), "is no socket") {
 		t.Errorf("a file: %v", err)
 	}
 }
@@ -167,7 +167,7 @@ func TestBusySocketIsNotStale(t *testing.T) {
 		defer syscall.Close(client)
 		err = syscall.Connect(client, &syscall.SockaddrUnix{Name: path})
 	}
-	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := listenUnix("unix", path); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second listener: %v", err)
 	}
 	if _, err := os.Stat(path); err != nil {

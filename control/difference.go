@@ -56,6 +56,7 @@ func (s *Switch) report(from, to sample) Report {
 		}
 		r.Ports = append(r.Ports, s.portReport(i, &ports[i], &before, &to.ports[i]))
 	}
+	s.addQueues(&r, from.queues, to.queues)
 	c := s.Config().CT
 	r.Pools = to.pools
 	r.Flows.TableBytes = s.tableBytes

@@ -134,6 +134,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		out.worker(&r.Workers[i])
 	}
 	out.flows(&r.Flows)
+	for i := range r.Queues {
+		out.queue(&r.Queues[i])
+	}
 	for i, table := range c.s.tables {
 		out.routing(strconv.Itoa(c.s.vrfs[i]), table.Stats())
 	}

@@ -41,6 +41,7 @@ type Report struct {
 	Ports   []PortReport   `json:"ports"`
 	Twins   []TwinReport   `json:"twins"` // empty without a slow path
 	Flows   FlowsReport    `json:"flows"`
+	Queues  []QueueReport  `json:"queues,omitempty"` // of verdicts
 	Pools   []PoolReport   `json:"pools"`
 	GC      GCReport       `json:"gc"`
 

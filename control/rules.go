@@ -29,7 +29,7 @@ func (s *Switch) rule(r *conf.Rule) policy.Rule {
 		Src: r.Src, Dst: r.Dst, Protocol: policy.AnyProtocol,
 		SrcPorts: portRanges(r.SrcPorts), DstPorts: portRanges(r.DstPorts), Comment: r.Comment,
 		Mark: policy.Bits(r.Mark), CtMark: policy.Bits(r.CTMark),
-		RejectWith: rejectWith[r.RejectWith], SetMark: policy.Bits(r.SetMark), SetCtMark: policy.Bits(r.SetCTMark),
+		RejectWith: rejectWith[r.RejectWith], Queue: queueTo(r), SetMark: policy.Bits(r.SetMark), SetCtMark: policy.Bits(r.SetCTMark),
 	}
 	if r.Hook == conf.HookOut {
 		out.Hook = policy.HookOut
@@ -60,6 +60,10 @@ func action(a conf.Action) policy.Action {
 		return policy.Reject
 	case conf.ActionContinue:
 		return policy.Continue
+	case conf.ActionQueue, conf.ActionDivert:
+		return policy.Queue
+	case conf.ActionTee:
+		return policy.Tee
 	}
 	return policy.Drop
 }
@@ -71,6 +75,11 @@ var rejectWith = map[conf.RejectWith]policy.RejectWith{
 	conf.RejectHostUnreachable: policy.HostUnreachable,
 	conf.RejectNetUnreachable:  policy.NetUnreachable,
 	conf.RejectAdminProhibited: policy.AdminProhibited,
+}
+
+func queueTo(r *conf.Rule) policy.QueueTo {
+	first, last, _ := r.Queue.Bounds()
+	return policy.QueueTo{First: first, Last: last, Bypass: r.Bypass, FailOpen: r.FailOpen, Divert: r.Action == conf.ActionDivert}
 }
 
 func (s *Switch) indices(names []string) []uint16 {

@@ -58,11 +58,14 @@ func isPCI(device string) bool {
 }
 
 // mbufsFor is the smallest pool that can never run dry: every descriptor and
-// every slot of a handoff ring holds an mbuf, and each worker has a burst and a
+// every slot of a handoff ring or a verdict queue holds an mbuf, and each worker has a burst and a
 // cache under way. Of the form 2^k-1, which wastes no memory.
 func mbufsFor(c *conf.Config) int {
 	workers := len(c.Workers.Cores)
 	n := workers * (4*c.Workers.Burst + 2*c.Pool.Cache + (workers-1)*c.Workers.HandoffRing)
+	for i := range c.Queues {
+		n += workers * c.Queues[i].MaxPackets
+	}
 	for i := range c.Ports {
 		p := &c.Ports[i]
 		n += queues(p.RxQueues, workers)*p.RxDescriptors + queues(p.TxQueues, workers)*p.TxDescriptors

@@ -8,6 +8,7 @@ import (
 	"ffwd/ct"
 	"ffwd/pipeline"
 	"ffwd/pmd"
+	"ffwd/queue"
 )
 
 // sample is one reading of every counter of the switch. Each worker's counters
@@ -18,7 +19,8 @@ type sample struct {
 	workers []workerSample
 	ports   []pmd.Stats // by physical port
 	pools   []PoolReport
-	twins   []twinSample // of every interface, in the order of the configuration
+	twins   []twinSample  // of every interface, in the order of the configuration
+	queues  []queue.Stats // by place in the configuration
 	heap    heapSample
 }
 
@@ -64,6 +66,7 @@ func (s *Switch) count() sample {
 	for i, w := range s.workers {
 		out.workers[i].counters, out.workers[i].flows = w.Counters()
 	}
+	out.queues = s.countQueues()
 	out.at = time.Now()
 	for i, p := range s.ports {
 		// A device that cannot be asked shows zeros; our own counters do not need it.

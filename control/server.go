@@ -38,7 +38,7 @@ type server struct {
 // serve opens the control socket and the metrics address.
 func (s *Switch) serve(c *conf.Config) error {
 	if path := c.Control.Socket; path != "" {
-		l, err := listenUnix(path)
+		l, err := listenUnix("unix", path)
 		if err != nil {
 			return fmt.Errorf("control.socket: %w", err)
 		}
@@ -108,20 +108,20 @@ func (srv *server) close() error {
 	return err
 }
 
-// listenUnix listens on a socket of mode 0660, making its directory. A socket
+// listenUnix listens on a socket of a network, "unix" or "unixpacket", of mode 0660, making its directory. A socket
 // that nobody listens on any more is replaced; anything else that has the name
 // is left alone, and is an error.
-func listenUnix(path string) (net.Listener, error) {
+func listenUnix(network, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("%w: choose a path that this user may write, or \"\" for none", err)
 	}
-	if err := removeStale(path); err != nil {
+	if err := removeStale(network, path); err != nil {
 		return nil, err
 	}
 	// The socket must not exist with another mode for an instant, so chmod will
 	// not do. The umask is the whole process's; nothing else makes files now.
 	mask := syscall.Umask(0o117)
-	l, err := net.Listen("unix", path)
+	l, err := net.Listen(network, path)
 	syscall.Umask(mask)
 	if err != nil {
 		return nil, fmt.Errorf("%w: choose a path that this user may write, or \"\" for none", err)
@@ -129,7 +129,7 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-func removeStale(path string) error {
+func removeStale(network, path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -139,7 +139,7 @@ func removeStale(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("%s is there and is no socket: remove it or choose another path", path)
 	}
-	c, err := net.DialTimeout("unix", path, time.Second)
+	c, err := net.DialTimeout(network, path, time.Second)
 	switch {
 	case err == nil:
 		c.Close()

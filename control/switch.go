@@ -17,6 +17,7 @@ import (
 	"ffwd/fib"
 	"ffwd/pipeline"
 	"ffwd/pmd"
+	"ffwd/queue"
 	"ffwd/slowpath"
 )
 
@@ -42,6 +43,7 @@ type Switch struct {
 
 	snapshot atomic.Pointer[pipeline.Snapshot] // workers read it, Reload stores it
 	group    *pipeline.Group
+	queues   *queue.Set // of verdicts; has none where none is configured
 	workers  []*worker
 	steered  []bool // by physical port
 
@@ -106,7 +108,7 @@ func (s *Switch) start(c *conf.Config) (*Switch, error) {
 	s.clock = clock.New()
 	s.config = c
 	for _, step := range []func(*conf.Config) error{
-		s.openPorts, s.build, s.openSlowPath, s.buildWorkers, s.runWorkers, s.watch, s.serve,
+		s.openPorts, s.build, s.openSlowPath, s.buildQueues, s.buildWorkers, s.runWorkers, s.watch, s.serveQueues, s.serve,
 	} {
 		if err := step(c); err != nil {
 			return nil, errors.Join(err, s.unwind())

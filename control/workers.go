@@ -11,6 +11,7 @@ import (
 	"ffwd/mem"
 	"ffwd/pipeline"
 	"ffwd/pmd"
+	"ffwd/queue"
 )
 
 // worker is a pipeline.Worker with what control knows of it.
@@ -18,6 +19,7 @@ type worker struct {
 	*pipeline.Worker
 	core    int
 	member  *epoch.Member
+	queues  *queue.Worker // nil: there are none
 	entered chan struct{} // closed when it polls
 	ended   chan struct{} // closed when its thread is done
 	err     error         // why it did not start; read after ended
@@ -36,6 +38,7 @@ func (s *Switch) buildWorkers(c *conf.Config) error {
 			Enter: func() error { return s.enter(w) }, Leave: s.runtime.UnregisterThread,
 		}
 		s.wireSlowPath(&pc)
+		s.wireQueues(w, &pc)
 		if c.CT.Enabled {
 			var err error
 			if pc.Table, err = s.newTable(c, &s.secret); err != nil {

@@ -251,6 +251,9 @@ func (t *Table) refuse(p *packet.Packet) {
 func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool {
 	now := Tick(nowNs)
 	if flow := t.find(p); flow != 0 {
+		if !joins {
+			return false
+		}
 		t.Joined++
 		if t.join(p, flow, now, timeouts); p.State != packet.CtNew || p.Flow != 0 {
 			return true

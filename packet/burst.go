@@ -21,6 +21,7 @@ const (
 	Reject           // drop, and answer with the ICMP error in Answer
 	Punt             // to the slow path, byte for byte as received
 	Held             // already owned by somebody else (handoff ring)
+	Queue            // to a listener in another process
 )
 
 // CtState is a packet's relation to its flow, as rules match it. Source: CT-2.

@@ -60,14 +60,14 @@ type QueueOutcome uint8
 const (
 	OutcomeConfirmed  QueueOutcome = iota // went on; its flow was confirmed by it, or had been before
 	OutcomeJoined                         // went on; its flow had been confirmed by another packet meanwhile
-	OutcomeStale                          // what it needs is gone: its port, or room in the flow table
+	OutcomeStale                          // could not go on: no way out any more, no room for its flow, or rewritten to no packet
 	OutcomeDropped                        // by its listener, or by rules that are new
 	OutcomeTaken                          // by its listener
 	OutcomeExpired                        // dropped: nobody decided in time, or its listener went
 	OutcomeBypassed                       // accepted: nobody listens, or its listener went
 	OutcomeFailedOpen                     // accepted: the queue was full, or nobody decided in time
 	OutcomeRefused                        // dropped: nobody listens, or the queue was full
-	OutcomeMoved                          // to another queue
+	OutcomeMoved                          // to another queue, or once more to the same
 
 	OutcomeReevaluated // rules or way out had changed meanwhile, and were asked again
 	NumQueueOutcomes

@@ -44,6 +44,11 @@ const (
 	HandoffFull
 	ErrorSuppressed // an ICMP error that could not be built or routed
 
+	// Verdict queues. Source: VQ-1, VQ-5.
+	QueueVerdict // its listener said so
+	QueueRefused // nobody listens, or the queue is full
+	QueueExpired // nobody decided in time, or its listener went
+
 	// Between the workers and the slow path. Source: SP-4.
 	PuntLimited // above what its punt reason may have
 	PuntFull    // the ring to the slow path was full
@@ -59,6 +64,7 @@ const (
 	PuntUnresolved
 	PuntRoute     // a way that only the slow path has
 	PuntDiscovery // neighbour discovery from this link
+	PuntTaken     // not the slow path's: a listener of a verdict queue keeps it
 
 	NumReasons
 )
@@ -108,6 +114,10 @@ var reasonNames = [NumReasons]string{
 	PuntUnresolved:  "unresolved",
 	PuntRoute:       "slow_route",
 	PuntDiscovery:   "discovery",
+	PuntTaken:       "listener",
+	QueueVerdict:    "queue_verdict",
+	QueueRefused:    "queue_refused",
+	QueueExpired:    "queue_expired",
 }
 
 // String returns the reason's one word.

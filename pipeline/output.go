@@ -52,7 +52,7 @@ func (w *Worker) dispose(b *packet.Burst, credit uint64) {
 	for i := range pkts {
 		p := &pkts[i]
 		if p.Verdict != packet.Transmit {
-			w.settle(p, b.NowNs, credit)
+			w.settle(i, p, b.NowNs, credit)
 			continue
 		}
 		port := interfaces[p.Egress].Port
@@ -99,8 +99,8 @@ func (w *Worker) forward(pkts []packet.Packet, credit uint64) {
 	w.counter.FastForwarded += uint64(len(pkts)) * credit
 }
 
-// settle acts on every verdict but Transmit.
-func (w *Worker) settle(p *packet.Packet, nowNs int64, credit uint64) {
+// settle acts on every verdict but Transmit. i is the packet's place in its burst.
+func (w *Worker) settle(i int, p *packet.Packet, nowNs int64, credit uint64) {
 	switch p.Verdict {
 	case packet.Fragment:
 		w.fragment(p, credit)
@@ -110,6 +110,8 @@ func (w *Worker) settle(p *packet.Packet, nowNs int64, credit uint64) {
 		w.discard(p)
 	case packet.Punt:
 		w.punt(p, nowNs)
+	case packet.Queue:
+		w.enqueue(p, &w.queued[i], nowNs)
 	default:
 		w.discard(p)
 	}

@@ -38,6 +38,10 @@ func (s *Policy) Process(b *packet.Burst) {
 	}
 	generation := rules.Generation()
 	s.ledger.follow(generation, rules.Len())
+	if s.resume != nil {
+		s.judgeAgain(b, rules)
+		return
+	}
 	for i := range b.Live() {
 		p := &b.Pkts[i]
 		if p.Verdict != packet.Continue || p.Reason == packet.PuntDiscovery {
@@ -54,7 +58,7 @@ func (s *Policy) Process(b *packet.Burst) {
 				continue
 			}
 		}
-		s.ask(rules, p)
+		s.ask(rules, b, i, fromFirst)
 	}
 }
 
@@ -68,12 +72,13 @@ func (s *Policy) refuse(p *packet.Packet, action policy.Action, answer packet.An
 }
 
 // ask walks the rules, does what they say, and remembers what they decided.
-func (s *Policy) ask(rules *policy.Ruleset, p *packet.Packet) {
-	hook := policy.Hook(s.hook)
+func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgement) {
+	p, hook := &b.Pkts[i], policy.Hook(s.hook)
 	k := s.key(p)
 	d := decided{ingress: p.Ingress, egress: p.Egress, markBefore: p.Mark}
 	ctMark := k.CtMark
-	for after := -1; ; {
+	remember := from == fromFirst
+	for after := from.after; ; {
 		action, rule := rules.MatchAfter(hook, &k, after)
 		slot := s.ledger.slot(rule, s.hook)
 		s.ledger.hits[slot].add(p)
@@ -87,7 +92,20 @@ func (s *Policy) ask(rules *policy.Ruleset, p *packet.Packet) {
 		if action == policy.Reject {
 			d.answer = answerTo(p, e.RejectWith)
 		}
-		if action.Terminal() {
+		if action == policy.Queue || action == policy.Tee {
+			remember = false // a listener is asked for every packet
+			if action == policy.Queue && !from.listened {
+				s.enqueue(i, p, rules, rule, e)
+				return
+			}
+			if action == policy.Queue && !e.Queue.Divert {
+				d.action = policy.Accept
+				break
+			}
+			if action == policy.Tee {
+				s.tee(b, p, rules, rule, e)
+			}
+		} else if action.Terminal() {
 			break
 		}
 		after = rule
@@ -95,7 +113,7 @@ func (s *Policy) ask(rules *policy.Ruleset, p *packet.Packet) {
 	d.markAfter = p.Mark
 	// What was decided by a connection's mark that is another one now is not what the
 	// next packet would be told.
-	if p.Flow != 0 && d.passed <= maxPassed && k.CtMark == ctMark {
+	if remember && p.Flow != 0 && d.passed <= maxPassed && k.CtMark == ctMark {
 		s.table.Flow(p.Flow).Remember(rules.Generation(), direction(p), s.hook, s.ledger.enter(&d))
 	}
 	if d.action != policy.Accept {

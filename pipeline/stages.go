@@ -24,6 +24,10 @@ type context struct {
 	port      uint16         // physical port the burst came from
 	redirects int            // packets of the burst whose senders may learn a shorter way
 	received  []*packet.Mbuf // what the receive queue gave, for Parse
+
+	queues VerdictQueues                     // nil: there are none
+	queued *[packet.MaxBurst]packet.Queueing // of the burst's packets with verdict Queue
+	resume []resumption                      // of a burst that comes back from queues; else nil
 }
 
 // Stages in the order of the packet's way; their numbers index Counters.Stages.

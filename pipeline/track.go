@@ -45,8 +45,11 @@ func (s *Confirm) Process(b *packet.Burst) {
 		if p.Verdict != packet.Transmit && p.Verdict != packet.Fragment {
 			continue
 		}
+		joined := s.table.Joined
 		if !s.table.Confirm(p, b.NowNs, s.snap.Timeouts) {
 			p.DropFor(packet.CtTableFull)
+		} else if s.resume != nil {
+			s.resume[i].joined = s.table.Joined != joined
 		}
 	}
 }

@@ -52,9 +52,10 @@ type Config struct {
 	Rx       []Receive
 	Tx       []TxQueue // by physical port
 	Group    *Group
-	Steered  []bool      // by physical port: handed over in software; nil: none
-	Punts    PuntSink    // to the slow path; nil: there is none
-	Kernel   FrameSource // from the slow path; nil: there is none
+	Steered  []bool        // by physical port: handed over in software; nil: none
+	Punts    PuntSink      // to the slow path; nil: there is none
+	Kernel   FrameSource   // from the slow path; nil: there is none
+	Queues   VerdictQueues // to listeners in other processes; nil: there are none
 	// Enter and Leave run on the worker's locked thread: affinity, DPDK registration.
 	Enter func() error
 	Leave func()
@@ -74,6 +75,7 @@ type Worker struct {
 	punts   [NumBudgets]bucket
 	tx      []txBuffer
 	garbage txBuffer       // mbufs to be freed
+	waits   *waits         // what comes back from queues; nil: there are none
 	scratch []*packet.Mbuf // of maxPieces: what is being made
 	region  *mem.Region
 	bursts  uint64 // counts towards SampleEvery
@@ -110,6 +112,10 @@ func NewWorker(c Config) (*Worker, error) {
 	w.context = context{snap: c.Snapshot.Load(), table: c.Table, secret: c.Secret, counters: &w.counter, ledger: newLedger(), received: next()}
 	w.garbage = txBuffer{mbufs: next()}
 	w.scratch = take(maxPieces)
+	if c.Queues != nil {
+		w.waits = new(waits)
+		w.queues, w.queued = c.Queues, &w.waits.queued
+	}
 	for _, q := range c.Tx {
 		w.tx = append(w.tx, txBuffer{queue: q, mbufs: next()})
 	}
@@ -138,6 +144,9 @@ func (w *Worker) Run() error {
 		w.poll(true)
 	}
 	w.config.Group.receiving.Add(-1)
+	if w.queues != nil {
+		w.queues.Drain()
+	}
 	for w.config.Group.receiving.Load() > 0 || w.backlog() > 0 {
 		w.poll(false)
 	}
@@ -157,7 +166,7 @@ func (w *Worker) poll(receive bool) {
 	now := c.At(start)
 	w.gap(start)
 	w.snap = w.config.Snapshot.Load()
-	before := w.counter.Received + w.counter.TakenOver + w.counter.FromKernel
+	before, returned := w.counter.Received+w.counter.TakenOver+w.counter.FromKernel, 0
 	if receive {
 		for i := range w.config.Rx {
 			w.receive(&w.config.Rx[i], now)
@@ -173,6 +182,9 @@ func (w *Worker) poll(receive bool) {
 	if w.config.Kernel != nil {
 		w.inject(now)
 	}
+	if w.queues != nil {
+		returned = w.reinject(now)
+	}
 	w.flush()
 	if w.table != nil {
 		w.table.Expire(now, expiryBudget)
@@ -184,7 +196,7 @@ func (w *Worker) poll(receive bool) {
 	w.counter.Polls++
 	spent := c.Cycles() - start
 	w.counter.Cycles += spent
-	if w.counter.Received+w.counter.TakenOver+w.counter.FromKernel != before {
+	if w.counter.Received+w.counter.TakenOver+w.counter.FromKernel != before || returned > 0 {
 		w.counter.BusyPolls++
 		w.counter.BusyCycles += spent
 	}
@@ -213,8 +225,17 @@ func (w *Worker) carry(first int) {
 	b := &w.burst
 	if w.bursts++; w.bursts%SampleEvery == 0 {
 		w.measure(first)
-		return
+	} else {
+		w.through(first)
 	}
+	if w.waits != nil {
+		w.passOn(b.NowNs)
+	}
+}
+
+// through takes the burst through the stages from first on, and out.
+func (w *Worker) through(first int) {
+	b := &w.burst
 	for _, s := range w.stages[first:] {
 		if s != nil {
 			s.Process(b)
@@ -252,6 +273,9 @@ func (w *Worker) gap(start uint64) {
 func (w *Worker) backlog() (n int) {
 	for _, ring := range w.config.Group.inbound(w.config.Index) {
 		n += ring.Len()
+	}
+	if w.queues != nil {
+		n += w.queues.Held()
 	}
 	return n
 }

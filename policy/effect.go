@@ -31,11 +31,26 @@ func (b Bits) In(mark uint32) bool { return mark&b.Mask == b.Value }
 // Set returns the mark with the bits set and all others as they were.
 func (b Bits) Set(mark uint32) uint32 { return mark&^b.Mask | b.Value }
 
+// QueueTo is where a rule gives packets, or copies of them, for somebody else to decide.
+// Source: VQ-1, VQ-6.
+type QueueTo struct {
+	First, Last uint16 // numbers of queues, both ends in it; flows are spread over them
+	Bypass      bool   // nobody listens: accept
+	FailOpen    bool   // the queue is full, or its listener too slow: accept
+	Divert      bool   // a packet that is accepted goes on at the next rule
+}
+
+// Of returns the queue of a flow with this hash.
+func (q *QueueTo) Of(hash uint64) uint16 {
+	return q.First + uint16(uint64(uint32(hash))*(uint64(q.Last-q.First)+1)>>32)
+}
+
 // Effect is what a rule does to a packet that matches: all that the policy stage needs
 // of it, in one place. Action decides last; the rest is done whatever it says.
 type Effect struct {
 	Action     Action
 	RejectWith RejectWith // Action Reject
+	Queue      QueueTo    // Actions Queue and Tee
 	SetMark    Bits       // of the packet
 	SetCtMark  Bits       // of its connection
 }
@@ -44,5 +59,5 @@ type Effect struct {
 func (s *Ruleset) Effect(index int) *Effect { return &s.effects[index] }
 
 func (r *Rule) effect() Effect {
-	return Effect{Action: r.Action, RejectWith: r.RejectWith, SetMark: r.SetMark, SetCtMark: r.SetCtMark}
+	return Effect{Action: r.Action, RejectWith: r.RejectWith, Queue: r.Queue, SetMark: r.SetMark, SetCtMark: r.SetCtMark}
 }

@@ -24,11 +24,13 @@ const (
 	Accept          // on to the next hook
 	Reject          // drop, and tell the sender: Rule.RejectWith
 	Continue        // on to the next rule, after what else the rule does
+	Queue           // to a listener, who decides: Rule.Queue
+	Tee             // a copy to a listener, and on to the next rule
 	actionCount
 )
 
 // Terminal tells whether the action ends the walk through the rules of a hook.
-func (a Action) Terminal() bool { return a != Continue }
+func (a Action) Terminal() bool { return a != Continue && a != Tee }
 
 // State is a packet's state in connection tracking. The zero State is Invalid,
 // so that forgetting fails closed.
@@ -63,7 +65,7 @@ func (s StateSet) Has(state State) bool { return s>>state&1 != 0 }
 
 var (
 	hookNames   = [...]string{HookIn: "in", HookOut: "out"}
-	actionNames = [...]string{Drop: "drop", Accept: "accept", Reject: "reject", Continue: "continue"}
+	actionNames = [...]string{Drop: "drop", Accept: "accept", Reject: "reject", Continue: "continue", Queue: "queue", Tee: "tee"}
 	stateNames  = [...]string{
 		Invalid: "invalid", New: "new", Established: "established",
 		Related: "related", Untracked: "untracked",
@@ -112,6 +114,7 @@ type Rule struct {
 	Mark, CtMark Bits
 
 	RejectWith         RejectWith // Action Reject
+	Queue              QueueTo    // Actions Queue and Tee
 	SetMark, SetCtMark Bits       // what the rule sets, before its Action
 	Comment            string
 }
@@ -136,6 +139,8 @@ func (r *Rule) check() error {
 		return fmt.Errorf("%w: action %d", ErrRule, r.Action)
 	case r.RejectWith >= rejectCount || r.RejectWith != RejectDefault && r.Action != Reject:
 		return fmt.Errorf("%w: action %s with %s", ErrRule, r.Action, r.RejectWith)
+	case r.Queue != QueueTo{} && r.Action != Queue && r.Action != Tee, r.Queue.Last < r.Queue.First:
+		return fmt.Errorf("%w: action %s with queues %+v", ErrRule, r.Action, r.Queue)
 	case r.RejectWith == TCPReset && r.Protocol != protoTCP:
 		return fmt.Errorf("%w: a TCP reset for protocol %d", ErrRule, r.Protocol)
 	case len(r.OutPorts) > 0 && r.Hook != HookOut:

@@ -46,6 +46,25 @@ func (s *Stats) Add(other *Stats) {
 	s.Bytes += other.Bytes
 }
 
+// Since returns the figures since an earlier reading; what waits is as of now.
+func (s *Stats) Since(earlier *Stats) Stats {
+	d, e := *s, *earlier
+	for _, f := range [...]struct{ from, less *uint64 }{
+		{&d.Offered, &e.Offered}, {&d.Verdicts, &e.Verdicts}, {&d.Unknown, &e.Unknown},
+		{&d.TooLong, &e.TooLong}, {&d.Copies, &e.Copies}, {&d.CopiesLost, &e.CopiesLost},
+		{&d.Stalls, &e.Stalls}, {&d.Broken, &e.Broken}, {&d.Wakes, &e.Wakes}, {&d.Latency.sum, &e.Latency.sum},
+	} {
+		*f.from -= *f.less
+	}
+	for i, n := range e.Outcomes {
+		d.Outcomes[i] -= n
+	}
+	for i, n := range e.Latency.counts {
+		d.Latency.counts[i] -= n
+	}
+	return d
+}
+
 // Stats copies the figures of the queue at a place of Set.Queues. Call it on the
 // worker's thread, between two polls, or when it has ended.
 func (w *Worker) Stats(queue int, to *Stats) {
@@ -106,7 +125,7 @@ func (h *Histogram) Sum() time.Duration { return time.Duration(h.sum) }
 // Quantile returns a duration that a share q of all did not exceed, rounded up to the
 // end of its bucket, and 0 when there were none.
 func (h *Histogram) Quantile(q float64) time.Duration {
-	rank := uint64(q * float64(h.Count()))
+	rank := min(uint64(q*float64(h.Count())), max(h.Count(), 1)-1)
 	for i, c := range h.counts {
 		if c > rank {
 			return time.Duration(upper(i))

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ffwd/conf"
+	"ffwd/control"
+	verdicts "ffwd/queue/client"
+)
+
+func queueCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "queue",
+		Short: "Verdict queues: show them, or listen to one",
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q: see 'ffwd queue --help'", args[0])}
+			}
+			return c.Help()
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	c.AddCommand(queueListCommand(), queueListenCommand())
+	return c
+}
+
+func queueListCommand() *cobra.Command {
+	var f socketFlags
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "list", Short: "Queues, their listeners and figures", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cl, err := f.client()
+			if err != nil {
+				return err
+			}
+			var list control.QueueList
+			if err := cl.get("/v1/queues", nil, &list); err != nil || asJSON {
+				return printUnless(err, c.OutOrStdout(), list)
+			}
+			return printQueues(c.OutOrStdout(), list.Queues)
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func printQueues(w io.Writer, queues []control.QueueReport) error {
+	t := table(w)
+	outcomes := []string{
+		"confirmed", "joined", "reevaluated", "stale", "dropped", "taken", "expired", "bypassed", "failed_open", "refused", "moved",
+	}
+	fmt.Fprint(t, "queue\tlistener\twaiting\tbytes\toffered\t")
+	for _, o := range outcomes {
+		fmt.Fprintf(t, "%s\t", o)
+	}
+	fmt.Fprintln(t, "p50\tp99\tstalls\t")
+	for _, q := range queues {
+		listener := "none"
+		if q.Listening {
+			listener = fmt.Sprint("pid ", q.PID)
+		}
+		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%d\t", q.Number, listener, q.Packets, q.Bytes, q.Offered)
+		for _, o := range outcomes {
+			fmt.Fprintf(t, "%d\t", q.Outcomes[o])
+		}
+		fmt.Fprintf(t, "%v\t%v\t%d\t\n", seconds(q.Latency.P50), seconds(q.Latency.P99), q.Stalls)
+	}
+	return t.Flush()
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(100 * time.Nanosecond)
+}
+
+// listener is `ffwd queue listen`.
+type listener struct {
+	config, socket     string
+	queue              uint16
+	accept, drop, dump bool
+	asJSON             bool
+	delay              time.Duration
+	count              int
+	copyBytes          int
+	out                io.Writer
+}
+
+func queueListenCommand() *cobra.Command {
+	l := &listener{}
+	c := &cobra.Command{
+		Use:   "listen",
+		Short: "Listen to a queue and decide every packet alike",
+		Long: `Listen to a queue and accept or drop every packet, printing it with --dump. With
+--dump alone every packet is accepted. It ends on SIGINT or SIGTERM, after --count
+packets, and when the switch sends it away.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if l.accept && l.drop {
+				return usageError{errors.New("--accept and --drop: give one of them")}
+			}
+			if !l.accept && !l.drop && !l.dump {
+				return usageError{errors.New("what is to be done? give --accept, --drop or --dump")}
+			}
+			l.out = c.OutOrStdout()
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			err := l.run(ctx)
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		},
+	}
+	flags := c.Flags()
+	configFlag(c, &l.config)
+	flags.StringVar(&l.socket, "queue-socket", "", "socket for listeners; the configuration's, or "+conf.Default().Control.QueueSocket)
+	flags.Uint16Var(&l.queue, "queue", 0, "number of the queue")
+	flags.BoolVar(&l.accept, "accept", false, "accept every packet")
+	flags.BoolVar(&l.drop, "drop", false, "drop every packet")
+	flags.BoolVar(&l.dump, "dump", false, "print every packet")
+	flags.BoolVar(&l.asJSON, "json", false, "print packets as JSON, one per line")
+	flags.DurationVar(&l.delay, "delay", 0, "wait so long before each verdict")
+	flags.IntVar(&l.count, "count", 0, "end after so many packets; 0: do not")
+	flags.IntVar(&l.copyBytes, "copy", 0, "ask for so many bytes of each packet; 0: all")
+	return c
+}
+
+// run listens until the context ends.
+func (l *listener) run(ctx context.Context) error {
+	path := l.socket
+	if path == "" {
+		path = conf.Default().Control.QueueSocket
+		if l.config != "" {
+			c, err := loadConfig(l.config)
+			if err != nil {
+				return err
+			}
+			path = c.Control.QueueSocket
+		}
+	}
+	q, err := verdicts.Open(ctx, path, l.queue, verdicts.CopyBytes(l.copyBytes))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = q.Close() }()
+	if limit := min(q.Timeout(), q.Stall()); l.delay >= limit {
+		return usageError{fmt.Errorf("--delay %v: the queue waits %v for a verdict", l.delay, limit)}
+	}
+	packets := make([]verdicts.Packet, 64)
+	for seen := 0; l.count == 0 || seen < l.count; {
+		n, err := q.Receive(ctx, packets)
+		if err != nil {
+			return err
+		}
+		if err := l.decide(ctx, q, packets[:n]); err != nil {
+			return err
+		}
+		seen += n
+	}
+	return nil
+}
+
+// decide gives the verdicts: one for all that came together, unless each has to wait.
+func (l *listener) decide(ctx context.Context, q *verdicts.Listener, packets []verdicts.Packet) error {
+	v := verdicts.Verdict{Action: verdicts.Accept}
+	if l.drop {
+		v.Action = verdicts.Drop
+	}
+	for i := range packets {
+		if l.dump {
+			if err := l.print(&packets[i], v); err != nil {
+				return err
+			}
+		}
+		if l.delay == 0 {
+			continue
+		}
+		select {
+		case <-time.After(l.delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := q.Decide(&packets[i], v); err != nil {
+			return err
+		}
+	}
+	if l.delay > 0 {
+		return nil
+	}
+	return q.DecideAll(packets, v)
+}
+
+// dumped is a packet as --json prints it.
+type dumped struct {
+	Worker   uint16  `json:"worker"`
+	ID       uint64  `json:"id"`
+	Queue    uint16  `json:"queue"`
+	Hook     string  `json:"hook"`
+	InPort   uint16  `json:"in_port"` // indices, as in `ffwd show ports --json`
+	OutPort  uint16  `json:"out_port"`
+	Mark     uint32  `json:"mark"`
+	CtMark   uint32  `json:"ct_mark"`
+	Flow     uint64  `json:"flow"`
+	State    string  `json:"state"`
+	Reply    bool    `json:"reply"`
+	Zone     uint16  `json:"zone"`
+	Copy     bool    `json:"copy"`
+	WaitingS float64 `json:"waiting_s"`
+	Length   uint32  `json:"length"`
+	Data     []byte  `json:"data"` // base64
+	Verdict  string  `json:"verdict"`
+}
+
+func (l *listener) print(p *verdicts.Packet, v verdicts.Verdict) error {
+	if l.asJSON {
+		return json.NewEncoder(l.out).Encode(dumped{
+			p.Worker, p.ID, p.Queue, p.HookName(), p.InPort, p.OutPort, p.Mark, p.CtMark, p.Flow, p.StateName(), p.IsReply(),
+			p.Zone, p.IsCopy(), p.Waiting().Seconds(), p.Length, p.Data, v.Action.String(),
+		})
+	}
+	_, err := fmt.Fprintf(l.out, "%v worker %d id %d hook %s in %d out %d mark %#x flow %016x %s zone %d length %d\n  % x\n",
+		v.Action, p.Worker, p.ID, p.HookName(), p.InPort, p.OutPort, p.Mark, p.Flow, p.StateName(), p.Zone, p.Length, p.Data)
+	return err
+}

@@ -1,0 +1,5 @@
+//go:build ffwd_nojoin
+
+package ct
+
+const joins = false
