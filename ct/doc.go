@@ -17,6 +17,6 @@
 // All memory is mapped at New, addressed by 32-bit index, and holds no Go
 // pointer. docs/decisions/0002-flow-table.md draws the layout and its costs.
 //
-// To add a protocol: give it states in state.go, timeouts in timeout.go, and a
-// case in Table.advance and Table.admits.
+// To add a protocol: give it states with their timeouts in state.go, and a case in
+// Table.admits, Table.start and Table.advance (tracker.go).
 package ct

@@ -44,6 +44,17 @@ func load(p *packet.Packet, secret *Secret, t tuple, zone uint16, l4 ...byte) {
 		p.Data, p.Len, p.L4 = unsafe.Pointer(&frame[0]), uint16(len(frame)), 40
 		p.Flags |= packet.IsIPv6
 	}
+	switch t.proto {
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP:
+	case packet.ProtoICMP, packet.ProtoICMPv6:
+		binary.BigEndian.PutUint16(p.Transport()[4:], t.sport)
+		if p.PortsLE, _ = QueryPorts(t.proto, (*[8]byte)(p.Transport())); p.PortsLE == 0 {
+			p.Flags &^= packet.HasPorts
+		}
+	default:
+		p.Flags &^= packet.HasPorts
+		p.PortsLE = 0
+	}
 	b := packet.Burst{N: 1, Pkts: [packet.MaxBurst]packet.Packet{*p}}
 	secret.Tuples(&b, []uint16{zone})
 	*p = b.Pkts[0]

@@ -34,7 +34,8 @@ func NewSecret() Secret {
 //	      are compared from a side table
 //	both  k1: high port 16 | low port 16 | zone 16 | protocol 8 | family 8
 //
-// An ICMP echo has its identifier in both ports.
+// An ICMP query has its identifier for a port at the asking end, and type and code
+// at the other. Protocols without ports have zeroes.
 type key struct{ k0, k1 uint64 }
 
 const (
@@ -59,16 +60,16 @@ func (s *Secret) hash(k0, k1 uint64) uint64 {
 	return mum(mum(k0^s[0], k1^s[1])^s[2], s[3]|1)
 }
 
-// Tuples sets the flow keys and hashes of the packets that have ports.
+// Tuples sets the flow keys and hashes of the packets that can have a flow.
 //
 // zones gives the conntrack zone of each ingress interface. Any worker may call it.
 func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 	s0, s1, s2, s3 := s[0], s[1], s[2], s[3]|1
-	pkts, others := b.Live(), uint8(0)
+	pkts, others := b.Live(), false
 	for i := range pkts {
 		p := &pkts[i]
 		if p.Flags&(packet.HasPorts|packet.IsIPv6) != packet.HasPorts {
-			others |= p.Flags
+			others = true
 			continue
 		}
 		ends, ports := binary.LittleEndian.Uint64(p.IPv4()[12:]), p.PortsLE
@@ -89,14 +90,39 @@ func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 		p.Key0, p.Key1 = k0, k1
 		p.Hash = mum(mum(k0^s0, k1^s1)^s2, s3) // as in hash
 	}
-	if others&packet.IsIPv6 == 0 {
+	if !others {
 		return
 	}
 	for i := range pkts {
-		if p := &pkts[i]; p.Is(packet.HasPorts | packet.IsIPv6) {
-			s.tuple6(p, zones[p.Ingress])
+		if p := &pkts[i]; p.Verdict == packet.Continue && p.Flags&(packet.HasPorts|packet.IsIPv6) != packet.HasPorts {
+			s.tuple(p, zones[p.Ingress])
 		}
 	}
+}
+
+// tuple sets the key of a packet that is not of the common kind: IPv6, without
+// ports, or an ICMP error, which has the key of the packet it quotes. Fragments and
+// packets cut short have none.
+func (s *Secret) tuple(p *packet.Packet, zone uint16) {
+	switch {
+	case p.Flags&(packet.IsFragment|packet.Truncated) != 0:
+		return
+	case p.Flags&packet.HasPorts == 0 && (p.Proto == packet.ProtoICMP || p.Proto == packet.ProtoICMPv6):
+		if isError(p.Proto, p.Transport()[0]) {
+			s.quoteKey(p, zone)
+		}
+		return
+	case p.Is(packet.IsIPv6):
+		s.tuple6(p, zone)
+		return
+	}
+	ends := binary.LittleEndian.Uint64(p.IPv4()[12:])
+	if turned := bits.RotateLeft64(ends, 32); turned < ends {
+		p.Flags |= packet.KeySwapped
+		ends = turned
+	}
+	p.Key0, p.Key1 = ends, uint64(zone)<<16|uint64(p.Proto)<<8|family4
+	p.Hash = s.hash(p.Key0, p.Key1)
 }
 
 func (s *Secret) tuple6(p *packet.Packet, zone uint16) {

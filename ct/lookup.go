@@ -76,8 +76,12 @@ func (t *Table) touch(pkts []packet.Packet, now uint32, timeouts *Timeouts) (oth
 
 // lookup joins a packet to its flow, of which candidate may be the one.
 func (t *Table) lookup(p *packet.Packet, candidate, now uint32, timeouts *Timeouts) {
-	if p.Key1 == 0 {
+	switch {
+	case p.Key1 == 0:
 		t.keyless(p)
+		return
+	case p.Key1&quoted != 0:
+		t.relate(p)
 		return
 	}
 	flow := candidate
@@ -92,7 +96,9 @@ func (t *Table) lookup(p *packet.Packet, candidate, now uint32, timeouts *Timeou
 
 // keyless classifies a packet that can have no flow.
 func (t *Table) keyless(p *packet.Packet) {
-	if p.State = packet.CtUntracked; p.Is(packet.Truncated) {
+	p.State = packet.CtUntracked
+	isICMP := (p.Proto == packet.ProtoICMP || p.Proto == packet.ProtoICMPv6) && !p.Is(packet.IsFragment)
+	if p.Is(packet.Truncated) || isICMP && !withoutState(p.Proto, p.Transport()[0]) {
 		t.refuse(p)
 	}
 }
@@ -289,7 +295,7 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 	if p.Is(packet.KeySwapped) {
 		f.flags |= origSwapped
 	}
-	if p.Proto != packet.ProtoTCP && !t.isIPv6(i) {
+	if p.Proto != packet.ProtoTCP && p.Proto != packet.ProtoSCTP && !t.isIPv6(i) {
 		f.flags |= settled
 	}
 	t.cold[i].start = now

@@ -22,13 +22,22 @@ func TestRestartIsNew(t *testing.T) {
 	}
 }
 
-// A protocol without a tracker lives as long as the generic timeout says.
-func TestSCTPHasTheGenericTimeout(t *testing.T) {
-	a := tuple{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), 1024, 80, packet.ProtoSCTP}
+// CT-4: a protocol without ports has one flow between two hosts, and lives as long as
+// the generic timeout says.
+func TestGenericProtocols(t *testing.T) {
+	a := tuple{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), 0, 0, 89}
 	table := newTable(t, MinFlows, MinFlows)
 	p := send(table, 0, DefaultTimeouts(), a)
-	i := table.Info(p.Flow, 0)
-	if i.Expires < 590*time.Second {
-		t.Errorf("an SCTP flow lives %v, want the generic 600s", i.Expires)
+	if i := table.Info(p.Flow, 0); i.Expires < 590*time.Second || i.State != Generic {
+		t.Errorf("%v lives %v, want the generic 600s", i.State, i.Expires)
+	}
+	if q := send(table, 0, DefaultTimeouts(), a.reversed()); q.Flow != p.Flow || !q.Is(packet.ReplyDir) {
+		t.Errorf("the answer is in flow %d, not %d", q.Flow, p.Flow)
+	}
+	a.proto = packet.ProtoGRE
+	p = send(table, 0, DefaultTimeouts(), a)
+	send(table, 0, DefaultTimeouts(), a.reversed())
+	if i := table.Info(p.Flow, 0); i.State != GREReplied || !i.Assured || i.Expires < 179*time.Second {
+		t.Errorf("GRE: %+v", i)
 	}
 }

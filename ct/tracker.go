@@ -13,10 +13,10 @@ func (t *Table) admits(p *packet.Packet) bool {
 			return false
 		}
 		return seg.kind == segSyn || seg.kind == segAck && t.settings.Loose
-	case packet.ProtoICMP:
-		return p.Transport()[0] == packet.ICMPEchoRequest
-	case packet.ProtoICMPv6:
-		return p.Transport()[0] == packet.ICMPv6EchoRequest
+	case packet.ProtoICMP, packet.ProtoICMPv6:
+		return !queryOf(p.Proto, p.Transport()[0]).answer
+	case packet.ProtoSCTP:
+		return admitsSCTP(p)
 	}
 	return true
 }
@@ -32,8 +32,12 @@ func (t *Table) start(p *packet.Packet, flow uint32) State {
 		return ICMPQuery
 	case packet.ProtoICMPv6:
 		return ICMPv6Query
+	case packet.ProtoGRE:
+		return GREUnreplied
+	case packet.ProtoSCTP:
+		return t.startSCTP(p, flow)
 	}
-	return Generic // SCTP too, until it has a tracker
+	return Generic
 }
 
 // streamTicks is how long a UDP flow must last, answered, to be a stream.
@@ -46,6 +50,13 @@ func (t *Table) advance(p *packet.Packet, flow, now uint32, dir int) outcome {
 	switch f.proto() {
 	case packet.ProtoTCP:
 		return t.trackTCP(p, flow, dir)
+	case packet.ProtoSCTP:
+		return t.trackSCTP(p, flow, dir)
+	case packet.ProtoGRE:
+		if dir == Reply {
+			f.state = GREReplied
+			f.flags |= assured
+		}
 	case packet.ProtoUDP:
 		switch {
 		case f.state == UDPUnreplied && dir == Reply:

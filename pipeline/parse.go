@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"ffwd/ct"
 	"ffwd/packet"
 )
 
@@ -259,7 +260,7 @@ func unicast(p *packet.Packet, h *packet.IPv4) bool {
 	return false
 }
 
-// transport finds the ports, or an echo's identifier. A header that is cut short,
+// transport finds the ports, or what an ICMP query has in their place. A header that is cut short,
 // in a tiny first fragment too, is marked. Source: RFC 1858 section 3.
 func transport(p *packet.Packet) {
 	if p.Flags&packet.LaterFragment != 0 {
@@ -285,22 +286,15 @@ func transport(p *packet.Packet) {
 	h := (*[8]byte)(l4)
 	switch p.Proto {
 	case packet.ProtoICMP, packet.ProtoICMPv6:
-		if !isEcho(p.Proto, h[0]) {
+		ports, ok := ct.QueryPorts(p.Proto, h)
+		if !ok {
 			return
 		}
-		id := uint32(binary.LittleEndian.Uint16(h[4:]))
-		p.PortsLE = id<<16 | id
+		p.PortsLE = ports
 	default:
 		p.PortsLE = binary.LittleEndian.Uint32(h[0:])
 	}
 	if p.Flags&packet.IsFragment == 0 { // a first fragment shows its ports to the rules, but has no flow
 		p.Flags |= packet.HasPorts
 	}
-}
-
-func isEcho(proto, icmpType uint8) bool {
-	if proto == packet.ProtoICMP {
-		return icmpType == packet.ICMPEchoRequest || icmpType == packet.ICMPEchoReply
-	}
-	return icmpType == packet.ICMPv6EchoRequest || icmpType == packet.ICMPv6EchoReply
 }

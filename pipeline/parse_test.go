@@ -173,7 +173,7 @@ func TestExtensionChains(t *testing.T) {
 		{"atomic fragment", chain(44, []byte{17, 0, 0, 0, 0, 0, 0, 9}), true},
 		{"first fragment", chain(44, []byte{17, 0, 0, 1, 0, 0, 0, 9}), false},
 		{"later fragment", chain(44, []byte{17, 0, 1, 0, 0, 0, 0, 9}), false},
-		{"unknown protocol", chain(253), false},
+		{"unknown protocol", chain(253), true},
 	} {
 		w := newWorld(t)
 		if out := w.send(0, tc.f); len(out[1]) != 1 {

@@ -1,0 +1,210 @@
+package ct
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unsafe"
+
+	"ffwd/packet"
+)
+
+// quoted marks in Key1 the key that an ICMP error has from the packet it quotes:
+// it leads to that packet's flow, and is no flow's own.
+const quoted = 1 << 7
+
+// query is what an ICMP type is to the tracker: the type of the request whose
+// exchange it belongs to, and whether it is the answer.
+type query struct {
+	request uint8
+	known   bool
+	answer  bool
+}
+
+// queries4 and queries6 are the exchanges that have an identifier.
+// Source: RFC 792, RFC 950, RFC 4443, RFC 4620.
+var (
+	queries4 = exchanges([2]uint8{8, 0}, [2]uint8{13, 14}, [2]uint8{15, 16}, [2]uint8{17, 18})
+	queries6 = exchanges([2]uint8{128, 129}, [2]uint8{139, 140})
+)
+
+func exchanges(pairs ...[2]uint8) (t [256]query) {
+	for _, p := range pairs {
+		t[p[0]] = query{request: p[0], known: true}
+		t[p[1]] = query{request: p[0], known: true, answer: true}
+	}
+	return t
+}
+
+// QueryPorts returns what stands for the ports of an ICMP query or answer, as
+// packet.Packet.PortsLE has them: at the asking end the identifier, at the other
+// the request's type and the code. ok is false for any other message. icmp is its
+// first 8 bytes.
+func QueryPorts(proto uint8, icmp *[8]byte) (portsLE uint32, ok bool) {
+	q := queryOf(proto, icmp[0])
+	id, what := uint32(binary.LittleEndian.Uint16(icmp[4:])), uint32(q.request)|uint32(icmp[1])<<8
+	if q.answer {
+		return what | id<<16, q.known
+	}
+	return id | what<<16, q.known
+}
+
+func queryOf(proto, icmpType uint8) *query {
+	if proto == packet.ProtoICMP {
+		return &queries4[icmpType]
+	}
+	return &queries6[icmpType]
+}
+
+// isError reports whether an ICMP message quotes a packet. Source: RFC 1122 3.2.2,
+// RFC 4443 2.1.
+func isError(proto, icmpType uint8) bool {
+	if proto == packet.ProtoICMP {
+		return icmpType == 3 || icmpType == 4 || icmpType == 5 || icmpType == 11 || icmpType == 12
+	}
+	return icmpType < 128
+}
+
+// withoutState are ICMPv6 messages that are no part of any exchange between two
+// hosts: multicast listener and neighbour discovery. Source: RFC 4861, RFC 3810.
+func withoutState(proto, icmpType uint8) bool {
+	return proto == packet.ProtoICMPv6 && (icmpType >= 130 && icmpType <= 137 || icmpType == 143)
+}
+
+const (
+	icmpHeaderLen = 8
+	quotedL4      = 8 // RFC 792: the header and 8 bytes more
+)
+
+// quote is the start of a packet that an ICMP error carries.
+type quote struct {
+	proto    uint8
+	portsLE  uint32
+	src, dst []byte
+	l4       []byte
+}
+
+// readQuote finds the packet that an ICMP error quotes. It returns false for an
+// error that is cut short, quotes no start of a packet that can have a flow, has
+// not gone to that packet's sender, or has a wrong checksum, its own or in the
+// IPv4 header it quotes. Source: CT-4; RFC 1812 4.3.2, RFC 5927 section 4.
+func readQuote(p *packet.Packet, q *quote) bool {
+	message := p.Transport()
+	if len(message) < icmpHeaderLen {
+		return false
+	}
+	inner := message[icmpHeaderLen:]
+	header := packet.IPv6HeaderLen
+	if p.Is(packet.IsIPv6) {
+		if len(inner) < header+quotedL4 || inner[0]>>4 != 6 || packet.Fold(packet.Sum(p.IPv6().PseudoSum(packet.ProtoICMPv6, len(message)), message)) != 0xffff {
+			return false
+		}
+		h := (*packet.IPv6)(inner)
+		q.proto, q.src, q.dst = h.NextHeader(), h.Src()[:], h.Dst()[:]
+		if *p.IPv6().Dst() != *h.Src() {
+			return false
+		}
+	} else {
+		if len(inner) < packet.IPv4HeaderLen || inner[0]>>4 != 4 || packet.Checksum(message) != 0 {
+			return false
+		}
+		h := (*packet.IPv4)(inner)
+		header = h.HeaderLen()
+		if header < packet.IPv4HeaderLen || len(inner) < header+quotedL4 || packet.Checksum(inner[:header]) != 0 ||
+			h.FragField()&packet.IPv4OffsetMask != 0 || h.TotalLen() < header+quotedL4 || p.IPv4().Dst() != h.Src() {
+			return false
+		}
+		q.proto, q.src, q.dst = h.Proto(), inner[12:16], inner[16:20]
+	}
+	q.l4 = inner[header:]
+	switch q.proto {
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP:
+		q.portsLE = binary.LittleEndian.Uint32(q.l4)
+	case packet.ProtoICMP, packet.ProtoICMPv6:
+		ports, known := QueryPorts(q.proto, (*[8]byte)(q.l4))
+		if !known {
+			return false
+		}
+		q.portsLE = ports
+	}
+	return true
+}
+
+// quoteKey gives an ICMP error the key of the flow it is about. KeySwapped is that of
+// the quoted packet.
+func (s *Secret) quoteKey(p *packet.Packet, zone uint16) {
+	var q quote
+	if !readQuote(p, &q) {
+		p.Flags |= packet.Truncated
+		return
+	}
+	k1 := uint64(zone)<<16 | uint64(q.proto)<<8
+	ports := q.portsLE
+	if p.Is(packet.IsIPv6) {
+		low, high := (*[16]byte)(q.src), (*[16]byte)(q.dst)
+		if behind(low, high, ports) {
+			p.Flags |= packet.KeySwapped
+			low, high, ports = high, low, bits.RotateLeft32(ports, 16)
+		}
+		p.Key0, k1 = s.digest(low, high), k1|family6
+	} else {
+		ends := uint64(binary.LittleEndian.Uint32(q.src)) | uint64(binary.LittleEndian.Uint32(q.dst))<<32
+		turned := bits.RotateLeft64(ends, 32)
+		if turned < ends || turned == ends && bits.RotateLeft32(ports, 16) < ports {
+			p.Flags |= packet.KeySwapped
+			ends, ports = turned, bits.RotateLeft32(ports, 16)
+		}
+		p.Key0, k1 = ends, k1|family4
+	}
+	k1 |= uint64(ports) << 32
+	p.Hash, p.Key1 = s.hash(p.Key0, k1), k1|quoted
+}
+
+// relate ties an ICMP error to the flow it quotes: related, or invalid if there is
+// none, or the segment it quotes was never sent. The flow is not refreshed. The
+// error has no flow of its own, so rules judge it anew, with the flow's mark.
+func (t *Table) relate(p *packet.Packet) {
+	p.Key1 &^= quoted
+	flow := t.findQuoted(p)
+	if flow == 0 {
+		t.refuse(p)
+		return
+	}
+	f := t.flow(flow)
+	quotedDir := f.direction(p.Is(packet.KeySwapped))
+	if f.proto() == packet.ProtoTCP && !t.inFlight(p, flow, quotedDir) {
+		t.refuse(p)
+		return
+	}
+	t.Related++
+	p.State, p.CtMark = packet.CtRelated, f.mark
+	if quotedDir == Original {
+		p.Flags |= packet.ReplyDir
+	}
+}
+
+// findQuoted is find by the addresses of the quoted packet.
+func (t *Table) findQuoted(p *packet.Packet) uint32 {
+	if !p.Is(packet.IsIPv6) {
+		return t.find(p)
+	}
+	whole := *p // the same packet, as if its network header were the quoted one
+	whole.Data = unsafe.Pointer(&p.Transport()[icmpHeaderLen])
+	whole.L3 = 0
+	return t.find(&whole)
+}
+
+// inFlight reports whether a quoted segment is one that its sender sent, and not long
+// ago. Source: RFC 5927 4.1.
+func (t *Table) inFlight(p *packet.Packet, flow uint32, dir int) bool {
+	var q quote
+	w := t.window(flow)
+	from, to := &w.side[dir], &w.side[dir^1]
+	if from.maxWin == 0 || t.settings.Liberal || w.side[Original].more&connLiberal != 0 {
+		return true
+	}
+	if !readQuote(p, &q) {
+		return false
+	}
+	seq := binary.BigEndian.Uint32(q.l4[4:])
+	return !after(seq, from.end) && after(seq, from.end-max(to.window(), maxAckLag)-1)
+}
