@@ -27,7 +27,7 @@ var floor = map[string][]string{
 	"fib":      {"mem"},
 	"pipeline": {"packet", "mem", "clock", "epoch", "ct", "fib", "policy"},
 	"pmd":      {"bindings", "packet", "mem"},
-	"slowpath": {"mem"},
+	"slowpath": {"mem", "fib"},
 
 	"queue":        {"packet", "queue/wire"},
 	"queue/wire":   {},

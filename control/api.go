@@ -32,6 +32,7 @@ func (s *Switch) apiHandler() http.Handler {
 		{http.MethodGet, "/v1/workers", s.getWorkers},
 		{http.MethodGet, "/v1/drops", s.getDrops},
 		{http.MethodGet, "/v1/punts", s.getPunts},
+		{http.MethodGet, "/v1/mirror", s.getMirror},
 		{http.MethodGet, "/v1/flows", s.getFlows},
 		{http.MethodGet, "/v1/routes", s.getRoutes},
 		{http.MethodGet, "/v1/rules", s.getRules},

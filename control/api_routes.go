@@ -23,7 +23,7 @@ type RouteStatus struct {
 	VRF      int          `json:"vrf"`
 	Prefix   netip.Prefix `json:"prefix"`
 	Origin   string       `json:"origin"`             // local, connected, route, learned, neighbour
-	Protocol uint8        `json:"protocol,omitempty"` // of a learnt route: rtm_protocol of rtnetlink(7)
+	Protocol string       `json:"protocol,omitempty"` // of a learnt route, as ip-route(8) names it: bird, zebra, static; or a number
 	Kind     string       `json:"kind"`               // forward, glean, local, broadcast, blackhole, unreachable, prohibit, group, punt
 	Hops     []HopStatus  `json:"hops,omitempty"`
 	Shadows  bool         `json:"shadows,omitempty"`  // another route of the prefix waits behind this one
@@ -216,8 +216,11 @@ func (s *Switch) vrfAt(text string) (int, error) {
 }
 
 func (s *Switch) routeStatus(vrf int, r *fib.RouteInfo, counts map[fib.Counter]fib.Count) RouteStatus {
-	out := RouteStatus{VRF: vrf, Prefix: r.Prefix, Origin: string(r.Origin), Protocol: r.Protocol,
+	out := RouteStatus{VRF: vrf, Prefix: r.Prefix, Origin: string(r.Origin),
 		Kind: r.Kind.String(), Shadows: r.Shadows, Shadowed: r.Shadowed, TrafficStatus: trafficStatus(counts[r.Counter], r.Shared)}
+	if r.Origin == fib.OriginLearned {
+		out.Protocol = protocolName(r.Protocol)
+	}
 	for _, h := range r.Hops {
 		hop := HopStatus{Via: h.Via, Weight: h.Weight, State: h.State.String(),
 			TrafficStatus: trafficStatus(counts[h.Counter], h.Shared)}

@@ -129,17 +129,7 @@ func makeInterface(p *conf.Port, port, vrf uint16, deviceMAC net.HardwareAddr) p
 		Promiscuous: p.Promiscuous, Stealth: p.Stealth, Options: optionsPolicy(p.Options),
 		ReversePath: reversePath[p.ReversePath], Redirects: p.Redirects,
 	}
-	for _, a := range p.Addresses {
-		in.Subnets = append(in.Subnets, a.Masked())
-		switch addr := a.Addr(); {
-		case addr.Is4() && in.Addr4 == [4]byte{}:
-			in.Addr4 = addr.As4()
-		case addr.Is6() && !addr.IsLinkLocalUnicast() && in.Addr6 == [16]byte{}:
-			in.Addr6 = addr.As16() // an error about a packet from afar needs an address known there
-		case addr.Is6() && addr.IsLinkLocalUnicast() && in.LinkLocal6 == [16]byte{}:
-			in.LinkLocal6 = addr.As16()
-		}
-	}
+	giveAddresses(&in, p.Addresses)
 	return in
 }
 

@@ -39,7 +39,14 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 		return changes, err
 	}
 	if err := s.changeTables(next, &changes); err != nil {
+		if s.mirror != nil { // the kernel's neighbours that were overwritten are entered again
+			s.mirror.Pin(s.pinned(next))
+			s.mirror.Pin(s.pinned(s.config))
+		}
 		return changes, err
+	}
+	if s.mirror != nil && changes.Neighbours {
+		s.mirror.Pin(s.pinned(next))
 	}
 	s.snapshot.Store(snapshot)
 	s.awaitWorkers()

@@ -53,6 +53,7 @@ func showCommand() *cobra.Command {
 	add("workers", "Workers and where their time goes", s.workers)
 	add("drops", "Where packets went, by reason", s.drops)
 	add("punts", "What passed between the workers and the host kernel", s.punts)
+	add("mirror", "What the routing tables have of the host kernel's", s.mirror)
 	add("config", "The configuration that runs, as TOML", s.config)
 	add("flows", "Tracked connections", s.flows).
 		Flags().IntVar(&s.limit, "limit", 1000, "so many at most; 0: all")

@@ -85,6 +85,9 @@ func printRoutes(w io.Writer, routes []control.RouteStatus) error {
 	t := table(w)
 	for _, r := range routes {
 		state := r.Origin
+		if r.Protocol != "" {
+			state += " " + r.Protocol
+		}
 		if r.Shadowed {
 			state += ", waiting"
 		}

@@ -24,6 +24,7 @@ func TestShow(t *testing.T) {
 		{"ports", "net_pcap", `"rx_packets": 1000`},
 		{"workers", "ns/packet", `"busy_ratio"`},
 		{"drops", "received", `"transmitted": 1000`},
+		{"mirror", "no slow path: slow_path.enabled is off", `"on": false`},
 		{"punts", "no slow path: slow_path.enabled is off", `"on": false`},
 		{"flows", "UNREPLIED", `"state": "UNREPLIED"`},
 		{"rules", "default", `"defaults"`},

@@ -1,0 +1,122 @@
+package control
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"ffwd/conf"
+	"ffwd/fib"
+	"ffwd/pipeline"
+	"ffwd/slowpath"
+)
+
+// openMirror makes the tables follow the kernel, and returns when they have what
+// it has now. Source: SP-2.
+func (s *Switch) openMirror(c *conf.Config) error {
+	if s.slow == nil {
+		return nil
+	}
+	config := slowpath.MirrorConfig{
+		Netns: s.slow.Netns(), Tables: s.tables, Kernel: map[uint32]uint16{},
+		Own: map[uint16][]netip.Prefix{}, Static: s.pinned(c), OnAddresses: s.setAddresses, Log: s.log,
+	}
+	for _, m := range c.SlowPath.Mirror {
+		if vrf := slices.Index(s.vrfs, m.VRF); vrf >= 0 {
+			config.Kernel[uint32(m.Table)] = uint16(vrf)
+		}
+	}
+	for _, t := range s.slow.Twins() {
+		iface := t.Iface()
+		config.Twins = append(config.Twins, slowpath.MirroredTwin{Iface: iface, Table: s.interfaces[iface].VRF, Name: t.Name()})
+		config.Own[iface] = c.Ports[iface-1].Addresses
+	}
+	var err error
+	if s.mirror, err = slowpath.OpenMirror(config); err != nil {
+		return fmt.Errorf("slow path: %w", err)
+	}
+	s.undo(s.mirror.Close)
+	status := s.mirror.Status()
+	s.log.Info("kernel mirrored", "routes", status.Routes[slowpath.Installed], "addresses", status.Addresses, "neighbours", status.Neighbours)
+	return nil
+}
+
+// pinned are the configuration's neighbours as the mirror knows them.
+func (s *Switch) pinned(c *conf.Config) map[slowpath.Neighbour]fib.MAC {
+	all := map[slowpath.Neighbour]fib.MAC{}
+	for at, mac := range s.neighbours(c) {
+		all[slowpath.Neighbour{Iface: at.iface, Addr: at.addr}] = mac
+	}
+	return all
+}
+
+// setAddresses makes an interface answer from its addresses, some of which the
+// kernel told. The interfaces that workers read are not written: they get others.
+func (s *Switch) setAddresses(iface uint16, addresses []netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snapshot := *s.snapshot.Load()
+	snapshot.Interfaces = slices.Clone(snapshot.Interfaces)
+	giveAddresses(&snapshot.Interfaces[iface], addresses)
+	s.snapshot.Store(&snapshot)
+}
+
+// giveAddresses makes an interface answer from these addresses.
+func giveAddresses(in *pipeline.Interface, addresses []netip.Prefix) {
+	in.Subnets, in.Addr4, in.Addr6, in.LinkLocal6 = nil, [4]byte{}, [16]byte{}, [16]byte{}
+	for _, a := range addresses {
+		in.Subnets = append(in.Subnets, a.Masked())
+		switch addr := a.Addr(); {
+		case addr.Is4() && in.Addr4 == [4]byte{}:
+			in.Addr4 = addr.As4()
+		case addr.Is6() && !addr.IsLinkLocalUnicast() && in.Addr6 == [16]byte{}:
+			in.Addr6 = addr.As16() // an error about a packet from afar needs an address known there
+		case addr.Is6() && addr.IsLinkLocalUnicast() && in.LinkLocal6 == [16]byte{}:
+			in.LinkLocal6 = addr.As16()
+		}
+	}
+}
+
+// MirrorStatus answers GET /v1/mirror: what the tables have of the kernel.
+type MirrorStatus struct {
+	On         bool                  `json:"on"`
+	Because    string                `json:"because,omitempty"` // why it is off
+	Netns      string                `json:"netns"`             // "": our own
+	Tables     []conf.Mirror         `json:"tables"`
+	Routes     map[string]int        `json:"routes"` // of the kernel, by what became of them
+	Addresses  int                   `json:"addresses"`
+	Neighbours int                   `json:"neighbours"`
+	Refused    int                   `json:"neighbours_refused"`
+	Feeds      []slowpath.FeedStatus `json:"feeds"`
+}
+
+func (s *Switch) getMirror(*http.Request) (any, error) {
+	c := s.Config()
+	status := MirrorStatus{On: s.mirror != nil, Because: s.slowOff, Netns: c.SlowPath.Netns, Tables: c.SlowPath.Mirror,
+		Routes: map[string]int{}, Feeds: []slowpath.FeedStatus{}}
+	if s.mirror == nil {
+		return status, nil
+	}
+	now := s.mirror.Status()
+	for outcome, n := range now.Routes {
+		status.Routes[outcome.String()] = n
+	}
+	status.Addresses, status.Neighbours, status.Refused, status.Feeds = now.Addresses, now.Neighbours, now.Refused, now.Feeds[:]
+	return status, nil
+}
+
+// protocolNames are those of rtnetlink(7) and of the daemons that users know.
+// Source: include/uapi/linux/rtnetlink.h, RTPROT_*.
+var protocolNames = map[uint8]string{
+	1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra", 12: "bird",
+	13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 17: "mrouted", 18: "keepalived", 42: "babel", 84: "ovn",
+	99: "openr", 186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
+}
+
+func protocolName(protocol uint8) string {
+	if name, known := protocolNames[protocol]; known {
+		return name
+	}
+	return fmt.Sprint(protocol)
+}

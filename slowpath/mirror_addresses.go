@@ -1,0 +1,159 @@
+package slowpath
+
+import (
+	"cmp"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"ffwd/fib"
+)
+
+// kernelAddress is an address of a kernel interface.
+type kernelAddress struct {
+	ifIndex uint32
+	address netip.Prefix
+}
+
+// ownAddress is an address of an interface of ours.
+type ownAddress struct {
+	iface, vrf uint16
+	address    netip.Prefix
+}
+
+// addressView is the addresses of the twins, and which of them are in the FIB.
+type addressView struct {
+	tables []*fib.Table
+	static []ownAddress
+	notify func(iface uint16, addresses []netip.Prefix)
+	log    *slog.Logger
+
+	kernel    map[kernelAddress]bool // false: not to be used yet
+	dirty     bool
+	installed map[ownAddress]struct{}
+	covered   map[routeKey]struct{} // what static and installed addresses bring
+}
+
+func newAddressView(c *MirrorConfig) addressView {
+	v := addressView{
+		tables: c.Tables, notify: c.OnAddresses, log: c.Log,
+		kernel: map[kernelAddress]bool{}, installed: map[ownAddress]struct{}{},
+		covered: map[routeKey]struct{}{}, dirty: true,
+	}
+	for _, t := range c.Twins {
+		for _, a := range c.Own[t.Iface] {
+			v.static = append(v.static, ownAddress{t.Iface, t.Table, a})
+		}
+	}
+	return v
+}
+
+// change enters what an address is now, or that it is gone.
+func (v *addressView) change(a addressMessage, gone bool) {
+	at := kernelAddress{a.ifIndex, a.address}
+	v.dirty = true
+	if gone {
+		delete(v.kernel, at)
+		return
+	}
+	v.kernel[at] = !a.pending
+}
+
+// covers reports whether a prefix is an address of our ports, or its subnet.
+func (v *addressView) covers(key routeKey) bool {
+	_, is := v.covered[key]
+	return is
+}
+
+// settle makes the FIB's addresses those of the kernel and the configuration.
+// It returns the prefixes that are covered or uncovered by that.
+func (v *addressView) settle(twins *twins) []routeKey {
+	if !v.dirty {
+		return nil
+	}
+	v.dirty = false
+	wanted := v.wanted(twins)
+	changed := map[uint16]struct{}{}
+	for a := range v.installed {
+		if _, stays := wanted[a]; !stays {
+			changed[a.iface] = struct{}{}
+			delete(v.installed, a)
+			if err := v.tables[a.vrf].RemoveAddress(a.iface, a.address); err != nil {
+				v.log.Error("mirror: an address stays in the FIB", "address", a.address, "error", err)
+			}
+		}
+	}
+	for a := range wanted {
+		if _, there := v.installed[a]; there {
+			continue
+		}
+		if err := v.tables[a.vrf].AddAddress(a.iface, a.address); err != nil {
+			v.log.Warn("mirror: an address is not taken over", "address", a.address, "error", err)
+			continue
+		}
+		changed[a.iface] = struct{}{}
+		v.installed[a] = struct{}{}
+	}
+	for iface := range changed {
+		v.notify(iface, v.of(iface))
+	}
+	return v.cover()
+}
+
+// wanted lists the kernel's addresses on our twins that the configuration has not.
+func (v *addressView) wanted(twins *twins) map[ownAddress]struct{} {
+	wanted := map[ownAddress]struct{}{}
+	for k, usable := range v.kernel {
+		iface, vrf, ours := twins.byIndex(k.ifIndex)
+		if a := (ownAddress{iface, vrf, k.address}); ours && usable && !slices.Contains(v.static, a) {
+			wanted[a] = struct{}{}
+		}
+	}
+	return wanted
+}
+
+// of lists an interface's addresses, the configuration's first.
+func (v *addressView) of(iface uint16) []netip.Prefix {
+	var static, learnt []netip.Prefix
+	for _, a := range v.static {
+		if a.iface == iface {
+			static = append(static, a.address)
+		}
+	}
+	for a := range v.installed {
+		if a.iface == iface {
+			learnt = append(learnt, a.address)
+		}
+	}
+	slices.SortFunc(learnt, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	return append(static, learnt...)
+}
+
+// cover finds anew what the addresses bring, and returns what differs.
+func (v *addressView) cover() (differ []routeKey) {
+	now := map[routeKey]struct{}{}
+	add := func(a ownAddress) {
+		now[keyOf(a.vrf, netip.PrefixFrom(a.address.Addr(), a.address.Addr().BitLen()))] = struct{}{}
+		now[keyOf(a.vrf, a.address.Masked())] = struct{}{}
+	}
+	for _, a := range v.static {
+		add(a)
+	}
+	for a := range v.installed {
+		add(a)
+	}
+	for key := range now {
+		if _, before := v.covered[key]; !before {
+			differ = append(differ, key)
+		}
+	}
+	for key := range v.covered {
+		if _, still := now[key]; !still {
+			differ = append(differ, key)
+		}
+	}
+	v.covered = now
+	return differ
+}
