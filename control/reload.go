@@ -54,6 +54,9 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 		s.setLogLevel(next.Log.Level)
 	}
 	s.config = next
+	if changes.Routes || changes.Neighbours {
+		s.tell(next)
+	}
 	s.log.Info("reloaded", "changes", len(changes.Reload))
 	return changes, nil
 }

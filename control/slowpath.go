@@ -42,9 +42,63 @@ func (s *Switch) openSlowPath(c *conf.Config) error {
 		return fmt.Errorf("slow path: %w", err)
 	}
 	s.undo(s.slow.Close)
+	if err := s.silencePorts(c); err != nil {
+		return fmt.Errorf("slow path: %w", err)
+	}
 	s.slow.Start()
+	s.tell(c)
 	s.log.Info("slow path", "twins", len(config.Twins), "netns", c.SlowPath.Netns)
 	return nil
+}
+
+// silencePorts keeps the kernel off the interfaces that ports stand on. Only now
+// it has an address to answer for; in a namespace without twins it has none.
+func (s *Switch) silencePorts(c *conf.Config) error {
+	if c.SlowPath.Netns != "" {
+		return nil
+	}
+	for _, p := range s.ports {
+		name := p.KernelInterface()
+		if name == "" {
+			continue
+		}
+		restore, err := slowpath.Silence(name)
+		if err != nil {
+			return err
+		}
+		s.undo(restore)
+	}
+	return nil
+}
+
+// tell gives the kernel the routes and neighbours of the configuration.
+func (s *Switch) tell(c *conf.Config) {
+	if s.slow == nil {
+		return
+	}
+	tables := make(map[int]int, len(c.SlowPath.Mirror)) // the kernel's by VRF
+	for _, m := range c.SlowPath.Mirror {
+		tables[m.VRF] = m.Table
+	}
+	var routes []slowpath.ToldRoute
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		table, mirrored := tables[r.VRF]
+		if !mirrored || r.Type != conf.RouteUnicast {
+			continue // the fast path answers for what leads nowhere before the kernel sees it
+		}
+		route := slowpath.ToldRoute{Table: table, Prefix: r.Prefix}
+		for _, h := range r.NextHops() {
+			route.Hops = append(route.Hops, slowpath.ToldHop{Via: h.Via, Iface: s.index[h.Port], Weight: h.Weight})
+		}
+		routes = append(routes, route)
+	}
+	neighbours := make([]slowpath.ToldNeighbour, len(c.Neighbours))
+	for i := range c.Neighbours {
+		n := &c.Neighbours[i]
+		neighbours[i] = slowpath.ToldNeighbour{Iface: s.index[n.Port], Addr: n.Address, MAC: n.MAC}
+	}
+	s.slow.Tell(routes, neighbours)
 }
 
 // wireSlowPath gives a worker its ends of the rings.

@@ -37,6 +37,8 @@ type topology struct {
 	cores                []int // of the workers; nil: workerCore
 	hugePages            string
 	policy               policy
+	resolve              bool   // hosts are not told the router's link addresses
+	settings             string // more of ffwd's configuration
 }
 
 // policy is what the router lets through.
@@ -155,10 +157,15 @@ func (h *host) configure(topo topology) {
 	h.ip(
 		fmt.Sprintf("addr add %s/24 dev %s", h.ipv4, h.iface),
 		fmt.Sprintf("addr add %s/64 dev %s nodad", h.ipv6, h.iface),
-		fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.gw4, h.iface, h.gwMAC),
-		fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.gw6, h.iface, h.gwMAC),
 		fmt.Sprintf("route add default via %s advmss %d", h.gw4, mtu-40),
 		fmt.Sprintf("-6 route add default via %s advmss %d", h.gw6, mtu-60),
+	)
+	if topo.resolve {
+		return
+	}
+	h.ip(
+		fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.gw4, h.iface, h.gwMAC),
+		fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.gw6, h.iface, h.gwMAC),
 	)
 }
 
@@ -176,9 +183,12 @@ func (b *bed) kernelRouter() {
 	for h, iface := range map[*host]string{b.client: near, b.server: "r1"} {
 		b.router.ip(
 			fmt.Sprintf("addr add %s/24 dev %s", h.gw4, iface),
-			fmt.Sprintf("addr add %s/64 dev %s nodad", h.gw6, iface),
-			fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.ipv4, iface, h.mac),
-			fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.ipv6, iface, h.mac))
+			fmt.Sprintf("addr add %s/64 dev %s nodad", h.gw6, iface))
+		if !b.resolve {
+			b.router.ip(
+				fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.ipv4, iface, h.mac),
+				fmt.Sprintf("neigh add %s dev %s lladdr %s nud permanent", h.ipv6, iface, h.mac))
+		}
 	}
 	if b.policy != open {
 		b.kernelPolicy()

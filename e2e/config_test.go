@@ -70,6 +70,7 @@ reject_with = "admin_prohibited"
 action = "reject"
 `)
 	}
+	text.WriteString(b.settings)
 	return writeFile(b.t, b.dir, "ffwd.toml", []byte(text.String()))
 }
 

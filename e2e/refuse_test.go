@@ -30,8 +30,8 @@ func TestRefusals(t *testing.T) {
 		{name: "bad device argument", device: "net_af_packet0,iface=r0,framesize=4096", want: []string{"framesize", "framesz"}},
 		{name: "wrong core", core: "1000", want: []string{"core 1000", "choose among"}},
 		{name: "core twice", core: "0, 0", want: []string{"core 0", "twice"}},
-		{name: "bad key", more: "[pool]\nmbuffs = 1\n", want: []string{"ffwd.toml:11", "mbuffs", `did you mean "mbufs"`}},
-		{name: "bad value", more: "[pool]\nmbufs = -1\n", want: []string{"ffwd.toml:11", "pool.mbufs"}},
+		{name: "bad key", more: "[pool]\nmbuffs = 1\n", want: []string{"ffwd.toml:13", "mbuffs", `did you mean "mbufs"`}},
+		{name: "bad value", more: "[pool]\nmbufs = -1\n", want: []string{"ffwd.toml:13", "pool.mbufs"}},
 		{name: "too few huge pages", hugePages: "require", more: "[pool]\nmbufs = 64000000\n", want: []string{"huge pages", "nr_hugepages"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,7 +12,10 @@ type report struct {
 	Held        int64             `json:"held"`
 	Drops       map[string]uint64 `json:"drops"`
 	Punts       map[string]uint64 `json:"punts"`
-	Workers     []struct {
+
+	PuntsLimited map[string]uint64 `json:"punts_limited"`
+	Twins        []twinStatus      `json:"twins"`
+	Workers      []struct {
 		Core       int    `json:"core"`
 		Packets    uint64 `json:"packets"`
 		HandedOver uint64 `json:"handed_over"`

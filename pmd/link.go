@@ -43,6 +43,9 @@ func (p *Port) Link() (Link, error) {
 // by Link. Any thread.
 func (p *Port) LinkGeneration() uint32 { return p.linkChanges.Load() + p.id.LinkEvents() }
 
+// KernelInterface returns the kernel interface that the port stands on, or "".
+func (p *Port) KernelInterface() string { return p.device.kernelInterface() }
+
 // HasLinkInterrupt reports whether the device announces link changes by itself.
 func (p *Port) HasLinkInterrupt() bool { return p.linkInterrupt }
 

@@ -37,6 +37,7 @@ type SlowPath struct {
 	twins  []*Twin
 	punts  *punts
 	frames *frames
+	teller *teller
 
 	cancel  context.CancelFunc
 	writing sync.WaitGroup
@@ -51,6 +52,7 @@ func Open(c Config) (*SlowPath, error) {
 		return nil, err
 	}
 	s := &SlowPath{ns: ns, cancel: func() {}}
+	s.teller = newTeller(ns, func(iface uint16) int { return s.Twin(iface).Index() }, c.Log)
 	if err := s.open(&c); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -65,7 +67,9 @@ func (s *SlowPath) open(c *Config) (err error) {
 		if err != nil {
 			return err
 		}
-		s.twins = append(s.twins, &Twin{config: config, ns: s.ns, log: c.Log, tap: made})
+		s.twins = append(s.twins, &Twin{
+			config: config, ns: s.ns, log: c.Log, tap: made, back: func() { s.teller.forget(config.Iface) },
+		})
 		longest = max(longest, config.MTUBytes+linkBytes)
 	}
 	if s.frames, err = newFrames(c.Workers, longest, c.Owner); err != nil {
@@ -83,6 +87,7 @@ func (s *SlowPath) Start() {
 	for _, t := range s.twins {
 		s.reading.Go(func() { t.read(ctx, s.frames) })
 	}
+	s.reading.Go(func() { s.teller.run(ctx) })
 }
 
 // Close removes the twins. No worker may use its rings any more; what workers

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -54,4 +55,46 @@ func setSysctl(path, value string) error {
 		return fmt.Errorf("set %s to %s: %w", path, value, err)
 	}
 	return nil
+}
+
+// silentSysctls keep the kernel from answering on an interface, though the twins'
+// addresses are in its namespace. It sees the frames too where a packet socket
+// reads them, and would take each one a second time.
+var silentSysctls = [...]struct{ family, key, value string }{
+	{"ipv4", "rp_filter", "1"},  // strict: no route leads back by this interface, so nobody is believed
+	{"ipv4", "arp_ignore", "8"}, // for no address
+	{"ipv6", "disable_ipv6", "1"},
+}
+
+// Silence keeps the kernel of the calling thread's namespace from taking what
+// comes in by an interface, which a port stands on. restore puts back what was.
+func Silence(name string) (restore func() error, err error) {
+	var undo []func() error
+	restore = func() error {
+		var errs []error
+		for _, f := range slices.Backward(undo) {
+			errs = append(errs, f())
+		}
+		return errors.Join(errs...)
+	}
+	for _, s := range silentSysctls {
+		path := filepath.Join(sysctlDir, s.family, "conf", name, s.key)
+		before, err := os.ReadFile(path)
+		if s.family == "ipv6" && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = setSysctl(path, s.value)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("silence %s: %w", name, err), restore())
+		}
+		undo = append(undo, func() error {
+			if err := setSysctl(path, strings.TrimSpace(string(before))); !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return nil // the interface is gone
+		})
+	}
+	return restore, nil
 }

@@ -22,6 +22,7 @@ type Twin struct {
 	config TwinConfig
 	ns     *Netns
 	log    *slog.Logger
+	back   func() // called when the TAP was made again
 	counts twinCounts
 
 	mu      sync.RWMutex
@@ -152,7 +153,9 @@ func (t *Twin) remake(ctx context.Context, cause error) bool {
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		made, err := openTAP(t.ns, &t.config)
 		if err == nil {
-			return t.adopt(made)
+			adopted := t.adopt(made)
+			t.back()
+			return adopted
 		}
 		if pause == firstRetry { // once, however long it takes
 			t.log.Error("twin cannot be made again yet", "error", err)
