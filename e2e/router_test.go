@@ -101,8 +101,12 @@ func checkDiscovery(t *testing.T, b *bed) {
 }
 
 func checkPingRouter(t *testing.T, b *bed) {
-	b.client.pingRouter(t, 0, 1, 17, 18, 19, 1452, 4000)
-	b.server.pingRouter(t, 4000)
+	sizes := []int{0, 1, 17, 18, 19, 1452}
+	if b.variant != afPacket { // for a packet socket the kernel reassembles, into more than a frame
+		sizes = append(sizes, 4000)
+	}
+	b.client.pingRouter(t, sizes...)
+	b.server.pingRouter(t, sizes...)
 }
 
 // pingRouter pings the near and the far address, and in these sizes.
@@ -122,7 +126,7 @@ func checkRouterPings(t *testing.T, b *bed) {
 	for _, h := range []*host{b.client, b.server} {
 		for _, address := range []string{h.ipv4, h.ipv6} {
 			router.ping(t, address, "-c", "10", "-i", "0.01")
-			if b.policy == open { // fragments have no flow
+			if b.policy == open && b.variant != afPacket { // fragments have no flow, and see checkPingRouter
 				router.ping(t, address, "-c", "1", "-s", "4000")
 			}
 		}

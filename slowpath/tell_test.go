@@ -11,7 +11,7 @@ import (
 func TestKernelIsToldTheConfiguration(t *testing.T) {
 	ns := newNetns(t)
 	s, log := start(t, ns)
-	up(t, s)
+	up(t, s, ns)
 	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
 	one := ToldRoute{254, prefix("192.0.2.0/24"), []ToldHop{{addr("10.1.1.2"), lanIface, 1}}}
 	anyPort := ToldRoute{254, prefix("203.0.113.0/24"), []ToldHop{{addr("10.2.2.50"), 0, 1}}}

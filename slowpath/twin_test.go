@@ -55,7 +55,7 @@ func TestTwinIsLikeItsPort(t *testing.T) {
 func TestTwinDeleted(t *testing.T) {
 	ns := newNetns(t)
 	s, log := start(t, ns)
-	up(t, s)
+	up(t, s, ns)
 	lan := s.Twin(lanIface)
 	for round := uint64(1); round <= 3; round++ {
 		before := lan.Index()

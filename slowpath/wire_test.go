@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -78,20 +79,26 @@ func testFrame(random *rand.Rand, size int) []byte {
 	return f
 }
 
-func up(t *testing.T, s *SlowPath) {
+// up gives every twin its carrier. The kernel sends nothing by a link before it has
+// taken note, a little later.
+func up(t *testing.T, s *SlowPath, ns string) {
 	t.Helper()
 	for _, twin := range s.Twins() {
 		if err := twin.SetCarrier(true); err != nil {
 			t.Fatal(err)
 		}
+		eventually(t, "the link is up", func() bool {
+			return strings.Contains(in(t, ns, "ip", "link", "show", "dev", twin.Name()), "state UP")
+		})
 	}
 }
 
 // What a worker punts is what the kernel gets, byte for byte, however the writer
 // slept in between. FF-13, SP-1
 func TestKernelGetsWhatWasPunted(t *testing.T) {
-	s, _ := start(t, newNetns(t))
-	up(t, s)
+	ns := newNetns(t)
+	s, _ := start(t, ns)
+	up(t, s, ns)
 	wires := map[uint16]*wire{lanIface: newWire(t, s, "lan"), wanIface: newWire(t, s, "wan.100")}
 	random := rand.New(rand.NewPCG(1, 1))
 	sink := s.Sink(0)
@@ -122,7 +129,7 @@ func TestKernelGetsWhatWasPunted(t *testing.T) {
 func TestWorkerGetsWhatTheKernelSends(t *testing.T) {
 	ns := newNetns(t)
 	s, _ := start(t, ns)
-	up(t, s)
+	up(t, s, ns)
 	lan, twin, source := newWire(t, s, "lan"), s.Twin(lanIface), s.Source(0)
 	random := rand.New(rand.NewPCG(2, 2))
 	take := func() []byte {
@@ -170,7 +177,7 @@ func TestWorkerGetsWhatTheKernelSends(t *testing.T) {
 func TestTwinSetDown(t *testing.T) {
 	ns := newNetns(t)
 	s, _ := start(t, ns)
-	up(t, s)
+	up(t, s, ns)
 	in(t, ns, "ip", "link", "set", "lan", "down")
 	random := rand.New(rand.NewPCG(3, 3))
 	s.Sink(0).Punt(lanIface, false, testFrame(random, 60), nil)
