@@ -154,20 +154,14 @@ func BenchmarkLookup4(b *testing.B) {
 var sink uint32
 
 func BenchmarkLookup6(b *testing.B) {
-	const routes = 100_000
-	rng := rand.New(rand.NewPCG(1, 2))
-	prefixes := internet6(rng, routes)
-	tab := loaded(b, prefixes)
-	for _, dsts := range []int{1 << 10, 1 << 16, 1 << 20} {
-		headers := make([][16]byte, dsts)
-		dst := make([]*[16]byte, dsts)
+	for _, size := range benchSizes {
+		prefixes, headers := benchInput6(size.routes, size.dsts)
+		tab := loaded(b, prefixes)
+		dst := make([]*[16]byte, len(headers))
 		for i := range dst {
-			p := prefixes[rng.IntN(len(prefixes))]
-			headers[i] = p.Addr().As16()
-			binary.BigEndian.PutUint64(headers[i][8:], rng.Uint64())
 			dst[i] = &headers[i]
 		}
-		b.Run(fmt.Sprintf("routes=%d/dsts=%d/burst=%d", routes, dsts, benchBurst), func(b *testing.B) {
+		b.Run(fmt.Sprintf("routes=%d/dsts=%d/burst=%d", size.routes, size.dsts, benchBurst), func(b *testing.B) {
 			var out [benchBurst]NextHopID
 			at := 0
 			for b.Loop() {

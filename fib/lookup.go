@@ -74,7 +74,10 @@ func (t *Table) walk4(dst []uint32, out []NextHopID) {
 			walk.slot[n&(chunk-1)] = uint32(e)<<groupBits | dst[i]&(groupSize-1)
 			n += int(e >> 31)
 		}
-		t.v4.step(&walk, n, out)
+		t.v4.prefetchGroups(&walk, n)
+		for j, i := range walk.at[:n] { // nothing is longer than /32: these are final
+			out[i] = NextHopID(atomic.LoadUint32(&t.v4.groups[walk.slot[j]]))
+		}
 	}
 }
 
@@ -108,13 +111,11 @@ func (t *Table) walk6(dst []*[16]byte, out []NextHopID) {
 		n := 0
 		for i, e := range out {
 			walk.at[n&(chunk-1)] = uint32(i)
+			walk.slot[n&(chunk-1)] = uint32(e)<<groupBits | uint32(dst[i][rootBits/8])
 			n += int(e >> 31)
 		}
-		for level := rootBits / 8; n > 0; level++ {
-			for j, i := range walk.at[:n] {
-				walk.slot[j] = uint32(out[i&(chunk-1)])<<groupBits | uint32(dst[i][level&15])
-			}
-			n = t.v6.step(&walk, n, out)
+		for level := rootBits/8 + 1; n > 0; level++ {
+			n = t.v6.step(&walk, n, dst, level, out)
 		}
 	}
 }
@@ -144,15 +145,22 @@ func (t *trie) loadRoot(out []NextHopID) bool {
 	return all&isGroup != 0
 }
 
-// step reads one level of groups for the first n packets of the walk into out,
-// and keeps in walk.at the ones that lead on. It returns how many those are.
-func (t *trie) step(w *walk, n int, out []NextHopID) int {
+func (t *trie) prefetchGroups(w *walk, n int) {
 	mem.Prefetch(unsafe.Pointer(unsafe.SliceData(t.groups)), 4, &w.slot[0], n)
+}
+
+// step reads one level of groups for the first n packets of the walk into out, and
+// keeps in the walk the ones that lead on, by byte level of their address. It
+// returns how many those are. One pass does both: the byte is loaded for a packet
+// that has arrived too, which costs less than to ask.
+func (t *trie) step(w *walk, n int, dst []*[16]byte, level int, out []NextHopID) int {
+	t.prefetchGroups(w, n)
 	left := 0
 	for j, i := range w.at[:n] {
 		e := atomic.LoadUint32(&t.groups[w.slot[j]])
 		out[i] = NextHopID(e)
 		w.at[left&(chunk-1)] = i
+		w.slot[left&(chunk-1)] = e<<groupBits | uint32(dst[i][level&15])
 		left += int(e >> 31)
 	}
 	return left
