@@ -22,6 +22,9 @@
 // store and hands what it unpublished to the Retirer; a group, slot or ID is
 // used anew only after the Retirer ran the callback.
 //
+// Counts are the exception: each worker has its own, and it alone reads and writes
+// them.
+//
 // Packet's path. The Route stage collects the destinations of a burst, calls
 // ResolveBatch4 or ResolveBatch6, and reads one of Lines per packet. Member
 // follows for Kind Group. No allocation, no lock.
