@@ -9,22 +9,23 @@ import "net/netip"
 // leaves a zero value out of what TOML prints; list:"filled" forbids an empty
 // list in a file.
 type Config struct {
-	EAL        EAL         `toml:"eal" json:"eal"`
-	Pool       Pool        `toml:"pool" json:"pool"`
-	Workers    Workers     `toml:"workers" json:"workers"`
-	Ports      []Port      `toml:"ports,omitempty" json:"ports"`
-	Routes     []Route     `toml:"routes,omitempty" json:"routes"`
-	Neighbours []Neighbour `toml:"neighbours,omitempty" json:"neighbours"`
-	FIB        FIB         `toml:"fib" json:"fib"`
-	CT         CT          `toml:"ct" json:"ct"`
-	Policy     Policy      `toml:"policy" json:"policy"`
-	Rules      []Rule      `toml:"rules,omitempty" json:"rules"`
-	Queues     []Queue     `toml:"queues,omitempty" json:"queues"`
-	ICMP       ICMP        `toml:"icmp" json:"icmp"`
-	SlowPath   SlowPath    `toml:"slow_path" json:"slow_path"`
-	Metrics    Metrics     `toml:"metrics" json:"metrics"`
-	Control    Control     `toml:"control" json:"control"`
-	Log        Log         `toml:"log" json:"log"`
+	EAL             EAL             `toml:"eal" json:"eal"`
+	Pool            Pool            `toml:"pool" json:"pool"`
+	Workers         Workers         `toml:"workers" json:"workers"`
+	Ports           []Port          `toml:"ports,omitempty" json:"ports"`
+	Routes          []Route         `toml:"routes,omitempty" json:"routes"`
+	Neighbours      []Neighbour     `toml:"neighbours,omitempty" json:"neighbours"`
+	FIB             FIB             `toml:"fib" json:"fib"`
+	CT              CT              `toml:"ct" json:"ct"`
+	TimeoutPolicies []TimeoutPolicy `toml:"timeout_policies,omitempty" json:"timeout_policies"`
+	Policy          Policy          `toml:"policy" json:"policy"`
+	Rules           []Rule          `toml:"rules,omitempty" json:"rules"`
+	Queues          []Queue         `toml:"queues,omitempty" json:"queues"`
+	ICMP            ICMP            `toml:"icmp" json:"icmp"`
+	SlowPath        SlowPath        `toml:"slow_path" json:"slow_path"`
+	Metrics         Metrics         `toml:"metrics" json:"metrics"`
+	Control         Control         `toml:"control" json:"control"`
+	Log             Log             `toml:"log" json:"log"`
 }
 
 // EAL is what DPDK's environment abstraction layer is started with.
@@ -228,6 +229,7 @@ type Rule struct {
 	FailOpen   bool       `toml:"fail_open,omitempty" json:"fail_open,omitempty"`     // queue full or listener slow: accept
 	SetMark    Mark       `toml:"set_mark,omitempty" json:"set_mark,omitzero"`
 	SetCTMark  Mark       `toml:"set_ct_mark,omitempty" json:"set_ct_mark,omitzero"`
+	Timeout    string     `toml:"timeout,omitempty" json:"timeout,omitempty"` // timeout policy for new flows (TO-3)
 	Comment    string     `toml:"comment,omitempty" json:"comment,omitempty"`
 }
 

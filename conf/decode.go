@@ -3,6 +3,7 @@ package conf
 import (
 	"encoding"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -55,6 +56,8 @@ func (d *decoder) value(path string, in any, out reflect.Value, filled bool) {
 		if doc, ok := d.as(path, in, "a table").(map[string]any); ok {
 			d.table(path, doc, out)
 		}
+	case reflect.Map:
+		d.durations(path, in, out)
 	case reflect.Slice:
 		d.list(path, in, out, filled)
 	case reflect.String:
@@ -120,6 +123,21 @@ func (d *decoder) list(path string, in any, out reflect.Value, filled bool) {
 		d.value(element(path, i), items.Index(i).Interface(), list.Index(i), false)
 	}
 	out.Set(list)
+}
+
+// durations decodes a table whose keys are not known before it is validated.
+func (d *decoder) durations(path string, in any, out reflect.Value) {
+	doc, ok := d.as(path, in, "a table").(map[string]any)
+	if !ok {
+		return
+	}
+	set := make(map[string]Duration, len(doc))
+	for _, key := range sortedKeys(doc) {
+		var value Duration
+		d.text(join(path, key), doc[key], &value)
+		set[key] = value
+	}
+	out.Set(reflect.ValueOf(set))
 }
 
 func (d *decoder) word(path, text string, out reflect.Value) {
@@ -195,11 +213,4 @@ func unknownKey(key string, fields []tomlField) string {
 	return "is an unknown key; want one of " + strings.Join(known, ", ")
 }
 
-func sortedKeys(doc map[string]any) []string {
-	keys := make([]string, 0, len(doc))
-	for key := range doc {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
+func sortedKeys[T any](doc map[string]T) []string { return slices.Sorted(maps.Keys(doc)) }

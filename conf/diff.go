@@ -30,14 +30,15 @@ type Changes struct {
 	Restart []Change `json:"restart"` // they need a restart
 
 	// The parts of Reload, for whoever applies them.
-	Rules      bool `json:"rules"` // the rules or the hooks' defaults
-	Routes     bool `json:"routes"`
-	Neighbours bool `json:"neighbours"`
-	CTTimeouts bool `json:"ct_timeouts"`
-	CTSettings bool `json:"ct_settings"`
-	ICMPRate   bool `json:"icmp_rate"`
-	PuntRates  bool `json:"punt_rates"`
-	LogLevel   bool `json:"log_level"`
+	Rules           bool `json:"rules"` // the rules or the hooks' defaults
+	Routes          bool `json:"routes"`
+	Neighbours      bool `json:"neighbours"`
+	CTTimeouts      bool `json:"ct_timeouts"`
+	CTSettings      bool `json:"ct_settings"`
+	TimeoutPolicies bool `json:"timeout_policies"`
+	ICMPRate        bool `json:"icmp_rate"`
+	PuntRates       bool `json:"punt_rates"`
+	LogLevel        bool `json:"log_level"`
 }
 
 // Empty tells whether the two configurations are the same.
@@ -62,6 +63,8 @@ func (c *Changes) reloadable(path string) *bool {
 		return &c.CTTimeouts
 	case top == "ct" && strings.HasPrefix(rest, "tcp."):
 		return &c.CTSettings
+	case top == "timeout_policies":
+		return &c.TimeoutPolicies
 	case path == "icmp.error_rate":
 		return &c.ICMPRate
 	case top == "slow_path" && strings.HasPrefix(rest, "rates."):
@@ -74,8 +77,8 @@ func (c *Changes) reloadable(path string) *bool {
 
 // Diff says what differs in new, which came from Parse like old.
 //
-// Ports, routes and neighbours are matched by what they are (name, VRF and
-// prefix, port and address), so their order means nothing. Rules are matched by
+// Ports, routes, neighbours and timeout policies are matched by what they are (name,
+// VRF and prefix, port and address), so their order means nothing. Rules are matched by
 // their place, because their order is their meaning.
 func Diff(old, new *Config) Changes {
 	var c Changes
@@ -143,6 +146,8 @@ func identity(v reflect.Value, i int) string {
 		return fmt.Sprintf("%s vrf %d", t.Prefix, t.VRF)
 	case Neighbour:
 		return fmt.Sprintf("%s on %s", t.Address, t.Port)
+	case TimeoutPolicy:
+		return t.Name
 	case Rule:
 		return fmt.Sprintf("rule %d", i)
 	}
@@ -160,6 +165,8 @@ func show(v reflect.Value) string {
 	switch {
 	case v.Kind() == reflect.String:
 		return fmt.Sprintf("%q", v.String())
+	case v.Kind() == reflect.Map:
+		return inline(v)
 	case v.IsZero() && v.Kind() == reflect.Slice:
 		return "[]"
 	case v.IsZero() && isText(v.Type()):

@@ -23,7 +23,8 @@ const maxNesting = 1000
 //
 // The error is Faults if the file could be read and is not a valid
 // configuration, and that of the operating system, wrapped, if it could not.
-func Load(path string) (*Config, error) {
+// known is as for Validate.
+func Load(path string, known ...string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -33,14 +34,14 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	return Parse(path, doc)
+	return Parse(path, doc, known...)
 }
 
 // Parse makes a Config of a TOML document. name stands for the file in faults.
 //
 // The error is Faults with everything that is wrong, in the order of the file,
-// except that a syntax error hides all else.
-func Parse(name string, doc []byte) (*Config, error) {
+// except that a syntax error hides all else. known is as for Validate.
+func Parse(name string, doc []byte, known ...string) (*Config, error) {
 	if fault := bounds(doc); fault != "" {
 		return nil, Faults{{File: name, Message: fault}}
 	}
@@ -54,7 +55,7 @@ func Parse(name string, doc []byte) (*Config, error) {
 	d.table("", tree, reflect.ValueOf(&c).Elem())
 	inheritMTU(&c, func(path string) bool { return d.given[path] })
 
-	faults := append(d.faults, d.faults.withoutConsequences(c.Validate())...)
+	faults := append(d.faults, d.faults.withoutConsequences(c.Validate(known...))...)
 	if len(faults) > 0 {
 		faults.locate(name, indexLines(string(doc)))
 		return nil, faults

@@ -110,6 +110,11 @@ max_flows = 2048
 max_flows_ipv6 = 4096
 timeouts.icmp = "1s500ms"
 timeouts.udp = { unreplied = "3s", replied = "90m" }
+[[timeout_policies]]
+name = "web"
+family = "ipv6"
+protocol = "tcp"
+timeouts = { established = "2h", close = "5s" }
 [policy]
 default_in = "drop"
 default_out = "drop"
@@ -131,6 +136,9 @@ comment = "as \"everyone\" does"
 action = "reject"
 protocol = 6
 reject_with = "tcp_reset"
+[[rules]]
+action = "accept"
+timeout = "web"
 [[rules]]
 action = "continue"
 protocol = 0
@@ -166,10 +174,10 @@ func TestRoundTrip(t *testing.T) {
 	if p := c.Ports[1]; p.MTU != 9000 || p.RxDescriptors != 0 || p.Steering != "" {
 		t.Errorf("sub-port: %+v", p)
 	}
-	if r := c.Rules[2]; r.SetMark != (Mark{8, 0xff}) || r.SetCTMark != (Mark{0xffffffff, 0xffffffff}) || c.Rules[0].Mark.String() != "0x10" {
+	if r := c.Rules[3]; r.SetMark != (Mark{8, 0xff}) || r.SetCTMark != (Mark{0xffffffff, 0xffffffff}) || c.Rules[0].Mark.String() != "0x10" {
 		t.Errorf("marks: %v %v", r.SetMark, r.SetCTMark)
 	}
-	if n, ok := c.Rules[2].Protocol.Number(); n != 0 || !ok {
+	if n, ok := c.Rules[3].Protocol.Number(); n != 0 || !ok {
 		t.Errorf("protocol 0: %d, %t", n, ok)
 	}
 	if a, b := c.Ports[0].TAPName(), c.Ports[1].TAPName(); a != "kernel0" || b != "lan.100" {

@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -70,6 +71,13 @@ func inline(v reflect.Value) string {
 			items[i] = inline(v.Index(i))
 		}
 		return "[" + strings.Join(items, ", ") + "]"
+	case reflect.Map:
+		var pairs []string
+		for _, key := range v.MapKeys() {
+			pairs = append(pairs, join("", key.String())+" = "+inline(v.MapIndex(key)))
+		}
+		slices.Sort(pairs)
+		return "{ " + strings.Join(pairs, ", ") + " }"
 	case reflect.Struct:
 		var pairs []string
 		for _, f := range tomlFields(v.Type()) {

@@ -54,8 +54,11 @@ const (
 
 // Validate returns every fault of the configuration, without file and line, or
 // nil. It changes nothing. Parse calls it; a Config built in Go needs it.
-func (c *Config) Validate() Faults {
-	v := &validator{c: c}
+//
+// known are timeout policies of a running switch that are not in the file: its
+// rules may name them.
+func (c *Config) Validate(known ...string) Faults {
+	v := &validator{c: c, known: known}
 	v.words("", reflect.ValueOf(c).Elem())
 	v.eal()
 	v.workers()
@@ -65,6 +68,7 @@ func (c *Config) Validate() Faults {
 	v.neighbours()
 	v.fib()
 	v.ct()
+	v.timeoutPolicies()
 	v.policy()
 	v.queues()
 	v.rules()
@@ -73,14 +77,16 @@ func (c *Config) Validate() Faults {
 	return v.faults
 }
 
-// validator collects the faults of one Config. portIndex and nets are filled by
-// ports and addresses for the checks after them.
+// validator collects the faults of one Config. portIndex, nets and policies are
+// filled by ports, addresses and timeoutPolicies for the checks after them.
 type validator struct {
 	c         *Config
 	faults    Faults
 	portIndex map[string]int // the first port of each name
 	nets      connected
-	queue     map[int]bool // the numbers of queues
+	queue     map[int]bool              // the numbers of queues
+	policies  map[string]*TimeoutPolicy // of the file, by name
+	known     []string                  // of a running switch besides
 }
 
 // words refuses a word that a Go caller made up or left out. A file's words were
@@ -210,16 +216,11 @@ func (v *validator) timeouts(path string, table reflect.Value) {
 	for _, f := range tomlFields(table.Type()) {
 		at, field := join(path, f.key), table.Field(f.index)
 		d, isDuration := field.Interface().(Duration)
-		switch t := time.Duration(d); {
-		case !isDuration:
+		if !isDuration {
 			v.timeouts(at, field)
-		case t < minTimeout:
-			v.faults.add(at, "%s is below %s", d, Duration(minTimeout))
-		case t > maxTimeout:
-			v.faults.add(at, "%s is above %s (24 days: deadlines are 32-bit milliseconds)", d, Duration(maxTimeout))
-		case t%minTimeout != 0:
-			v.faults.add(at, "%s is not in whole milliseconds", d)
+			continue
 		}
+		v.timeout(at, d)
 	}
 }
 

@@ -22,6 +22,7 @@ func (v *validator) rules() {
 		v.ruleAction(at, r)
 		v.ruleQueue(at, r)
 		v.ruleState(at+".state", r)
+		v.ruleTimeout(at+".timeout", r)
 		if strings.ContainsAny(r.Comment, "\n\r") {
 			v.faults.add(at+".comment", "is longer than a line")
 		}

@@ -20,6 +20,8 @@ type (
 	// SlowPathMode says whether ports get twins in the kernel (SP-1, SP-5).
 	SlowPathMode string
 
+	Family    string // of the network layer (TO-1)
+	Tracker   string // the protocols that a flow is tracked by (TO-1)
 	LogLevel  string // the least severe message logged
 	LogFormat string // the handler of log/slog
 )
@@ -74,6 +76,17 @@ const (
 	SlowPathOn   SlowPathMode = "on"   // or fail at start
 	SlowPathOff  SlowPathMode = "off"
 
+	FamilyIPv4 Family = "ipv4"
+	FamilyIPv6 Family = "ipv6"
+
+	TrackerTCP     Tracker = "tcp"
+	TrackerUDP     Tracker = "udp"
+	TrackerICMP    Tracker = "icmp"
+	TrackerICMPv6  Tracker = "icmpv6"
+	TrackerSCTP    Tracker = "sctp"
+	TrackerGRE     Tracker = "gre"
+	TrackerGeneric Tracker = "generic" // all that have no tracker of their own
+
 	LogDebug LogLevel = "debug"
 	LogInfo  LogLevel = "info"
 	LogWarn  LogLevel = "warn"
@@ -111,6 +124,10 @@ func (State) words() []string {
 }
 func (SlowPathMode) words() []string {
 	return words(SlowPathAuto, SlowPathOn, SlowPathOff)
+}
+func (Family) words() []string { return words(FamilyIPv4, FamilyIPv6) }
+func (Tracker) words() []string {
+	return words(TrackerTCP, TrackerUDP, TrackerICMP, TrackerICMPv6, TrackerSCTP, TrackerGRE, TrackerGeneric)
 }
 func (LogLevel) words() []string  { return words(LogDebug, LogInfo, LogWarn, LogError) }
 func (LogFormat) words() []string { return words(LogText, LogJSON) }

@@ -37,6 +37,9 @@ func (s *Switch) apiHandler() http.Handler {
 		{http.MethodGet, "/v1/routes", s.getRoutes},
 		{http.MethodGet, "/v1/rules", s.getRules},
 		{http.MethodGet, "/v1/queues", s.getQueues},
+		{http.MethodGet, "/v1/timeouts", s.getTimeouts},
+		{http.MethodPost, "/v1/timeouts/set", s.postTimeout},
+		{http.MethodPost, "/v1/timeouts/delete", s.postTimeoutDelete},
 		{http.MethodGet, "/v1/config", s.getConfig},
 		{http.MethodGet, "/v1/report", func(*http.Request) (any, error) { return s.Report(), nil }},
 		{http.MethodPost, "/v1/reload", s.postReload},
@@ -162,7 +165,7 @@ func (s *Switch) postReload(r *http.Request) (any, error) {
 	if name == "" {
 		name = "configuration"
 	}
-	next, err := conf.Parse(name, doc)
+	next, err := conf.Parse(name, doc, s.knownPolicies()...)
 	if err != nil {
 		return nil, err
 	}

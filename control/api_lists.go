@@ -118,6 +118,7 @@ type FlowStatus struct {
 	Packets  [2]uint64 `json:"packets"`
 	Bytes    [2]uint64 `json:"bytes"` // of L3
 	Mark     uint32    `json:"mark"`
+	Timeout  string    `json:"timeout,omitempty"` // its timeout policy
 	Replied  bool      `json:"replied"`
 	AgeS     float64   `json:"age_s"`
 	ExpiresS float64   `json:"expires_s"`
@@ -169,7 +170,7 @@ func (s *Switch) getFlows(r *http.Request) (any, error) {
 				})
 			})
 			for i := range step {
-				list.Flows = append(list.Flows, flowStatus(at, &step[i]))
+				list.Flows = append(list.Flows, s.flowStatus(at, &step[i]))
 			}
 			more = from != 0
 		}
@@ -192,10 +193,10 @@ func parseCursor(text string) (worker int, from uint32, err error) {
 	return int(a), uint32(b), nil
 }
 
-func flowStatus(worker int, f *ct.Info) FlowStatus {
+func (s *Switch) flowStatus(worker int, f *ct.Info) FlowStatus {
 	return FlowStatus{
 		Worker: worker, Protocol: conf.NewProtocol(f.Proto).String(), Zone: f.Zone, State: f.State.String(),
 		Original: Tuple(f.Original), Reply: Tuple(f.Reply), Packets: f.Packets, Bytes: f.Bytes,
-		Mark: f.Mark, Replied: f.Replied, AgeS: f.Age.Seconds(), ExpiresS: f.Expires.Seconds(),
+		Mark: f.Mark, Timeout: s.policies.NameOf(f.Policy), Replied: f.Replied, AgeS: f.Age.Seconds(), ExpiresS: f.Expires.Seconds(),
 	}
 }

@@ -59,6 +59,7 @@ func (s *Switch) report(from, to sample) Report {
 	s.addQueues(&r, from.queues, to.queues)
 	c := s.Config().CT
 	r.Pools = to.pools
+	r.TimeoutPolicies = s.timeoutList()
 	r.Flows.TableBytes = s.tableBytes
 	r.Flows.TableBytesPerFlow = ratio(float64(s.tableBytes), float64(len(s.workers)*(c.MaxFlows+c.MaxFlowsIPv6)))
 	r.AllocsPerPacket = ratio(float64(to.heap.allocs-from.heap.allocs), float64(r.Received))

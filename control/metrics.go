@@ -88,6 +88,8 @@ var (
 	metricFlowsJoined  = desc("flows_joined_total", "Packets whose flow was there when it was to be confirmed.")
 	metricFlowsFull    = desc("flows_full_total", "New flows refused because a table was full.")
 	metricFlowsInvalid = desc("flows_invalid_total", "Packets that fit no flow and may not start one.")
+	metricPolicies     = desc("timeout_policies", "Timeout policies, by state; a draining one is deleted and still referred to.", "state")
+	metricPolicyRefs   = desc("timeout_policy_references", "What refers to a timeout policy with a name: flows, rules, packets in verdict queues.", "policy", "kind")
 	metricFlowBytes    = desc("flow_table_bytes", "Memory of the flow tables.")
 )
 
@@ -137,6 +139,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for i := range r.Queues {
 		out.queue(&r.Queues[i])
 	}
+	out.timeouts(r.TimeoutPolicies)
 	for i, table := range c.s.tables {
 		out.routing(strconv.Itoa(c.s.vrfs[i]), table.Stats())
 	}
@@ -266,4 +269,22 @@ func (out sender) routing(vrf string, s fib.Stats) {
 		out.gauge(metricRouting, float64(m.used), vrf, m.kind)
 		out.gauge(metricRoutingBound, float64(m.most), vrf, m.kind)
 	}
+}
+
+// timeouts counts the draining policies and shows the others: several draining ones
+// may have one name.
+func (out sender) timeouts(policies []TimeoutStatus) {
+	draining := 0
+	for i := range policies {
+		p := &policies[i]
+		if p.Draining {
+			draining++
+			continue
+		}
+		out.gauge(metricPolicyRefs, float64(p.Flows), p.Name, "flow")
+		out.gauge(metricPolicyRefs, float64(p.Rules), p.Name, "rule")
+		out.gauge(metricPolicyRefs, float64(p.Queued), p.Name, "queued")
+	}
+	out.gauge(metricPolicies, float64(len(policies)-draining), "live")
+	out.gauge(metricPolicies, float64(draining), "draining")
 }

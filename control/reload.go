@@ -27,18 +27,24 @@ var ErrRestart = errors.New("needs a restart")
 func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if faults := next.Validate(); len(faults) > 0 {
+	if faults := next.Validate(s.knownPolicies()...); len(faults) > 0 {
 		return conf.Changes{}, faults
 	}
 	changes := conf.Diff(s.config, next)
 	if changes.NeedsRestart() {
 		return changes, &restartRefusal{changes.Restart}
 	}
-	snapshot, err := s.prepare(next, &changes)
+	plan, err := s.planPolicies(next)
 	if err != nil {
 		return changes, err
 	}
+	snapshot, err := s.prepare(next, &changes, plan)
+	if err != nil {
+		plan.abandon()
+		return changes, err
+	}
 	if err := s.changeTables(next, &changes); err != nil {
+		plan.abandon()
 		if s.mirror != nil { // the kernel's neighbours that were overwritten are entered again
 			s.mirror.Pin(s.pinned(next))
 			s.mirror.Pin(s.pinned(s.config))
@@ -48,7 +54,9 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 	if s.mirror != nil && changes.Neighbours {
 		s.mirror.Pin(s.pinned(next))
 	}
+	plan.commit()
 	s.snapshot.Store(snapshot)
+	s.publishRules(plan)
 	s.awaitWorkers()
 	if changes.LogLevel {
 		s.setLogLevel(next.Log.Level)
@@ -87,18 +95,21 @@ func (s *Switch) awaitWorkers() {
 	}
 }
 
-// prepare makes the next snapshot. Nothing sees it yet.
-func (s *Switch) prepare(next *conf.Config, changes *conf.Changes) (*pipeline.Snapshot, error) {
+// prepare makes the next snapshot. Nothing sees it yet. Rules are compiled anew when
+// they changed, or when a name in them means another timeout policy than before.
+func (s *Switch) prepare(next *conf.Config, changes *conf.Changes, plan *policyPlan) (*pipeline.Snapshot, error) {
 	snapshot := *s.snapshot.Load()
-	if changes.Rules {
-		rules, err := s.compileRules(next, policy.NextGeneration(snapshot.Rules.Generation()))
+	bound, err := plan.bind()
+	if err != nil {
+		return nil, err
+	}
+	if changes.Rules || !slices.Equal(bound, s.boundPolicies) {
+		rules, err := s.compileRules(next, bound, policy.NextGeneration(snapshot.Rules.Generation()))
 		if err != nil {
 			return nil, err
 		}
 		snapshot.Rules = rules
-	}
-	if changes.CTTimeouts {
-		snapshot.Timeouts = timeouts(&next.CT.Timeouts)
+		plan.hold(bound)
 	}
 	snapshot.Tracking = ct.Settings(next.CT.TCP)
 	snapshot.ErrorRate = next.ICMP.ErrorRate
@@ -217,7 +228,7 @@ func (s *Switch) ReloadSource() (conf.Changes, error) {
 	if source == "" {
 		return conf.Changes{}, errors.New("the switch was not started from a file: send a configuration")
 	}
-	next, err := conf.Load(source)
+	next, err := conf.Load(source, s.knownPolicies()...)
 	if err != nil {
 		return conf.Changes{}, err
 	}

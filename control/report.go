@@ -43,7 +43,10 @@ type Report struct {
 	Flows   FlowsReport    `json:"flows"`
 	Queues  []QueueReport  `json:"queues,omitempty"` // of verdicts
 	Pools   []PoolReport   `json:"pools"`
-	GC      GCReport       `json:"gc"`
+
+	TimeoutPolicies []TimeoutStatus `json:"timeout_policies"`
+
+	GC GCReport `json:"gc"`
 
 	AllocsPerPacket float64 `json:"allocs_per_packet"` // Go heap objects, by anyone
 	EpochLagSeconds float64 `json:"epoch_lag_seconds"` // age of the oldest memory that waits for a worker

@@ -9,11 +9,13 @@ import (
 	"ffwd/policy"
 )
 
-// compileRules translates and compiles the configuration's rules.
-func (s *Switch) compileRules(c *conf.Config, generation uint32) (*policy.Ruleset, error) {
+// compileRules translates and compiles the configuration's rules. bound has the
+// timeout policy of each.
+func (s *Switch) compileRules(c *conf.Config, bound []uint16, generation uint32) (*policy.Ruleset, error) {
 	rules := make([]policy.Rule, len(c.Rules))
 	for i := range c.Rules {
 		rules[i] = s.rule(&c.Rules[i])
+		rules[i].Timeout = bound[i]
 	}
 	defaults := policy.Defaults{In: action(c.Policy.DefaultIn), Out: action(c.Policy.DefaultOut)}
 	set, err := policy.Compile(rules, defaults, generation)

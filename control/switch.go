@@ -62,6 +62,11 @@ type Switch struct {
 	reading sync.Mutex // held while counters are read; guards final
 	final   *sample    // counters after the last packet; nil while workers run
 
+	policies      *ct.Policies
+	boundPolicies []uint16      // of the ruleset that workers see, by rule; guarded by mu
+	heldPolicies  []uint16      // its references; guarded by mu
+	drainBell     chan struct{} // rung when a policy may have been deleted
+
 	tableBytes uint64 // of all flow tables
 
 	linkMu sync.Mutex
@@ -99,7 +104,7 @@ func Start(c *conf.Config, log *slog.Logger) (*Switch, error) {
 }
 
 func newSwitch(log *slog.Logger) *Switch {
-	return &Switch{log: log, epoch: newRetirer(), secret: ct.NewSecret(), stopBy: context.Background()}
+	return &Switch{log: log, epoch: newRetirer(), drainBell: make(chan struct{}, 1), secret: ct.NewSecret(), stopBy: context.Background()}
 }
 
 // start is Start on a runtime that is up.
@@ -124,7 +129,7 @@ func (s *Switch) build(c *conf.Config) error {
 	if err := s.buildTables(c); err != nil {
 		return err
 	}
-	rules, err := s.compileRules(c, 1)
+	rules, err := s.buildRules(c)
 	if err != nil {
 		return err
 	}
@@ -134,7 +139,7 @@ func (s *Switch) build(c *conf.Config) error {
 		Ports:      s.maps,
 		Tables:     s.tables,
 		Rules:      rules,
-		Timeouts:   timeouts(&c.CT.Timeouts),
+		Timeouts:   s.policies.Timeouts(),
 		Tracking:   ct.Settings(c.CT.TCP),
 		ErrorRate:  c.ICMP.ErrorRate,
 		PuntRates:  puntRates(&c.SlowPath.Rates),
@@ -219,7 +224,7 @@ func (r retirer) Retire(free func()) {
 func (s *Switch) newTable(c *conf.Config, secret *ct.Secret) (*ct.Table, error) {
 	table, err := ct.New(ct.Options{
 		MaxFlows: c.CT.MaxFlows, MaxFlowsIPv6: c.CT.MaxFlowsIPv6,
-		Secret: *secret, Huge: tablePages(c), StartNs: s.clock.Now(),
+		Secret: *secret, Huge: tablePages(c), StartNs: s.clock.Now(), Policies: s.policies,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: lower ct.max_flows or ct.max_flows_ipv6", err)

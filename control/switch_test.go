@@ -87,7 +87,7 @@ func prefixes(s *Switch, table int) (list []string) {
 
 func TestReloadChangesEverythingReloadable(t *testing.T) {
 	s := startTest(t, twoPorts)
-	before := s.snapshot.Load()
+	before, timeouts := s.snapshot.Load(), *s.policies.Timeouts()
 	next := *s.Config()
 	next.Routes = append(slices.Clone(next.Routes), conf.Route{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Type: conf.RouteBlackhole, VRF: 3})
 	next.Neighbours = []conf.Neighbour{{Port: "lan", Address: netip.MustParseAddr("10.1.1.9"), MAC: conf.MAC{2}}}
@@ -99,7 +99,7 @@ func TestReloadChangesEverythingReloadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := s.snapshot.Load()
-	if after.Rules.Generation() == before.Rules.Generation() || after.ErrorRate != 7 || *after.Timeouts == *before.Timeouts {
+	if after.Rules.Generation() == before.Rules.Generation() || after.ErrorRate != 7 || *after.Timeouts == timeouts {
 		t.Errorf("the snapshot is not the new one: %+v", after)
 	}
 	if got := prefixes(s, 1); !slices.Equal(got, []string{"192.0.2.0/24"}) {

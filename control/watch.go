@@ -18,7 +18,7 @@ const (
 	reclaimInterval = 10 * time.Millisecond
 )
 
-// watch starts the goroutines that look after links and the epoch.
+// watch starts the goroutines that look after links, the epoch and timeout policies.
 func (s *Switch) watch(*conf.Config) error {
 	s.links = make([]pmd.Link, len(s.ports))
 	for i := range s.ports {
@@ -28,6 +28,7 @@ func (s *Switch) watch(*conf.Config) error {
 	var running sync.WaitGroup
 	running.Go(func() { s.watchLinks(ctx) })
 	running.Go(func() { s.reclaim(ctx) })
+	running.Go(func() { s.drainPolicies(ctx) })
 	s.undo(func() error {
 		cancel()
 		running.Wait()

@@ -20,10 +20,11 @@ type Flow struct {
 // Flags of a flow.
 const (
 	inUse   = 1
-	settled = 2  // IPv4, and nothing that a packet says changes its state, but that there was a reply
-	assured = 4  // early drop spares it
-	early   = 8  // it is in the wheel for its shorter timeout already, see Table.refresh
-	noted   = 64 // cold.note is valid
+	settled = 2   // IPv4, without a timeout policy, and nothing that a packet says changes its state, but that there was a reply
+	assured = 4   // early drop spares it
+	early   = 8   // it is in the wheel for its shorter timeout already, see Table.refresh
+	noted   = 64  // cold.note is valid
+	ruled   = 128 // it has a timeout policy
 
 	origSwapped = packet.KeySwapped // the original direction's packets have KeySwapped set
 	seenReply   = packet.ReplyDir   // a packet had it

@@ -16,6 +16,7 @@ type Info struct {
 	Packets  [2]uint64 // Original, Reply
 	Bytes    [2]uint64 // L3 bytes
 	Mark     uint32
+	Policy   uint16 // timeout policy, 0 is none
 	Replied  bool
 	Assured  bool          // early drop spares it
 	Age      time.Duration // since confirmation
@@ -33,7 +34,7 @@ func (t *Table) Info(i uint32, nowNs int64) Info {
 	}
 	info := Info{
 		Proto: f.proto(), Zone: f.zone(), State: f.state, Original: original, Reply: reply,
-		Bytes: f.bytes, Mark: f.mark, Replied: f.flags&seenReply != 0, Assured: f.flags&assured != 0,
+		Bytes: f.bytes, Mark: f.mark, Policy: f.policy, Replied: f.flags&seenReply != 0, Assured: f.flags&assured != 0,
 		Age:     time.Duration(now-c.start) << tickShift,
 		Expires: time.Duration(int32(f.deadline-now)) << tickShift,
 	}

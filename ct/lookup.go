@@ -50,14 +50,13 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 // compiler keeps the loop's variables on the stack (2 cycles per packet).
 func (t *Table) touch(pkts []packet.Packet, now uint32, timeouts *Timeouts) (others []uint8) {
 	n := 0
-	_ = timeouts[0]
 	for i, flow := range t.candidates[:len(pkts)] {
 		p, f := &pkts[i], t.flow(flow)
 		if f.k0 == p.Key0 && f.k1 == p.Key1 && p.Verdict == packet.Continue {
 			flags := uint32(f.flags)
 			dir := (uint32(p.Flags) ^ flags) / origSwapped & 1
 			packets := f.packets[dir] + 1
-			deadline := now + timeouts[f.state&stateMask]
+			deadline := now + timeouts.at(f.state)
 			// Settled, and a reply only where one has been seen before.
 			if (dir*seenReply|settled)&^flags == 0 && packets != 0 && int32(deadline-f.deadline) >= 0 {
 				p.Flags |= uint8(dir * seenReply)
@@ -185,11 +184,12 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 	}
 	if out != passed {
 		t.account(p, flow, dir)
-		lives := timeouts[t.timeout(p, flow, timeouts)&stateMask]
+		row := timeouts.of(f.policy)
+		lives := row.at(t.timeout(p, flow, row))
 		if out == ended {
 			lives = 0
 		}
-		t.refresh(flow, now, lives, timeouts)
+		t.refresh(flow, now, lives, row)
 	}
 	if dir == Reply && f.flags&seenReply == 0 {
 		f.flags |= seenReply
@@ -221,7 +221,7 @@ func (t *Table) refresh(flow, now, lives uint32, timeouts *Timeouts) {
 	if !closer {
 		return
 	}
-	near := min(timeouts[TCPUnacknowledged], timeouts[TCPMaxRetrans])
+	near := min(timeouts.at(TCPUnacknowledged), timeouts.at(TCPMaxRetrans))
 	switch {
 	case f.state != TCPEstablished || lives < near:
 		f.flags &^= early
@@ -291,17 +291,30 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 		flags:   inUse,
 		mark:    p.CtMark,
 	}
-	f.deadline = now + timeouts[t.timeout(p, i, timeouts)&stateMask]
+	t.adopt(i, p.Policy)
+	row := timeouts.of(f.policy)
+	f.deadline = now + row.at(t.timeout(p, i, row))
 	if p.Is(packet.KeySwapped) {
 		f.flags |= origSwapped
 	}
-	if p.Proto != packet.ProtoTCP && p.Proto != packet.ProtoSCTP && !t.isIPv6(i) {
-		f.flags |= settled
-	}
+	t.settle(i)
 	t.cold[i].start = now
 	t.cold[i].packetsHigh = [2]uint16{}
 	t.enter(p.Hash, i)
 	t.schedule(i, f.deadline)
 	p.Flow = i
 	return true
+}
+
+// settle marks a flow whose packets are of the common case, see touch. One with a
+// timeout policy is not: its timeout is in another row, and looking for it would
+// cost those that have none.
+func (t *Table) settle(flow uint32) {
+	f := t.flow(flow)
+	if f.flags&ruled != 0 || f.state == UDPAnswered || t.isIPv6(flow) {
+		return
+	}
+	if proto := f.proto(); proto != packet.ProtoTCP && proto != packet.ProtoSCTP {
+		f.flags |= settled
+	}
 }

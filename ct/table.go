@@ -14,7 +14,8 @@ type Options struct {
 	MaxFlowsIPv6 int
 	Secret       Secret
 	Huge         mem.Huge
-	StartNs      int64 // the worker's clock now: expiry counts from here
+	StartNs      int64     // the worker's clock now: expiry counts from here
+	Policies     *Policies // timeout policies that flows may take; nil: none
 }
 
 // Settings are the trackers' switches. Source: CT-3.
@@ -58,6 +59,9 @@ type Table struct {
 	addresses []addresses // of IPv6 flows, from first6 on
 	free      [2]freeList // IPv4, IPv6
 	wheel     wheel
+
+	policies *Policies
+	refs     *policyRefs // this worker's references to them
 
 	homes      [packet.MaxBurst]uint32 // scratch of Lookup: home buckets,
 	candidates [packet.MaxBurst]uint32 // then candidate flows,
@@ -110,6 +114,10 @@ func New(o Options) (*Table, error) {
 		cold:       unsafe.Slice((*cold)(at(layout.cold)), entries),
 		addresses:  unsafe.Slice((*addresses)(at(layout.addresses)), o.MaxFlowsIPv6),
 		region:     region,
+		policies:   o.Policies,
+	}
+	if o.Policies != nil {
+		t.refs = o.Policies.join()
 	}
 	t.free[0] = freeList{fresh: 1, end: t.first6}
 	t.free[1] = freeList{fresh: t.first6, end: uint32(entries)}
@@ -135,8 +143,14 @@ func newLayout(entries, numBuckets, flows6 int) (l layout) {
 	return l
 }
 
-// Close unmaps the table. No worker may use it any more.
-func (t *Table) Close() error { return t.region.Close() }
+// Close unmaps the table and lets go of the flows' policies. No worker may use it
+// any more.
+func (t *Table) Close() error {
+	if t.policies != nil {
+		t.policies.leave(t.refs)
+	}
+	return t.region.Close()
+}
 
 // Bytes returns the memory the table takes.
 func (t *Table) Bytes() int { return len(t.region.Bytes()) }
@@ -168,6 +182,7 @@ func (l *freeList) take(cold []cold) uint32 {
 // Delete removes a flow at once.
 func (t *Table) Delete(i uint32) {
 	f := t.flow(i)
+	t.disown(f)
 	t.unschedule(i)
 	t.remove(t.secret.hash(f.k0, f.k1), i)
 	*f = Flow{}

@@ -191,7 +191,7 @@ func (t *Table) timeoutTCP(p *packet.Packet, flow uint32, timeouts *Timeouts) St
 	f, w, h := t.flow(flow), t.window(flow), p.Transport()
 	isReset := h[13]&packet.TCPRst != 0
 	noWindow := h[13]&(packet.TCPSyn|packet.TCPFin|packet.TCPRst) == 0 && h[14]|h[15] == 0
-	shorter := func(s State) bool { return timeouts[s] < timeouts[f.state] }
+	shorter := func(s State) bool { return timeouts.at(s) < timeouts.at(f.state) }
 	o, r := &w.side[Original], &w.side[Reply]
 	switch {
 	case o.more&retransMask == maxRetrans && shorter(TCPMaxRetrans):

@@ -32,13 +32,13 @@ const timestampsOnly = 0x0101080a
 // others it has joined, so that packets keep their order. Like touch, it calls
 // nothing. Whatever it leaves, trackTCP does in the same way and more.
 func (t *Table) touchTCP(pkts []packet.Packet, others []uint8, now uint32, timeouts *Timeouts) int {
-	whole, inFlight := timeouts[TCPEstablished], min(timeouts[TCPUnacknowledged], timeouts[TCPEstablished])
+	whole, inFlight := timeouts.at(TCPEstablished), min(timeouts.at(TCPUnacknowledged), timeouts.at(TCPEstablished))
 	first6 := t.first6
 	for n, i := range others {
 		p, flow := &pkts[i], t.candidates[i]
 		f := t.flow(flow)
 		if f.k0 != p.Key0 || f.k1 != p.Key1 || f.state != TCPEstablished || p.Verdict != packet.Continue ||
-			flow >= first6 || f.flags&(assured|noted) != assured || p.Flags&packet.IsFragment != 0 {
+			flow >= first6 || f.flags&(assured|noted|ruled) != assured || p.Flags&packet.IsFragment != 0 {
 			return n
 		}
 		l4 := unsafe.Add(p.Data, uintptr(p.L3)+uintptr(p.L4))

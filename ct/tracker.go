@@ -64,9 +64,8 @@ func (t *Table) advance(p *packet.Packet, flow, now uint32, dir int) outcome {
 			f.flags &^= settled
 		case f.state == UDPAnswered && int32(now-t.cold[flow].start-streamTicks) > 0:
 			f.state = UDPReplied
-			if f.flags |= assured; !t.isIPv6(flow) {
-				f.flags |= settled
-			}
+			f.flags |= assured
+			t.settle(flow)
 		}
 	}
 	return accepted

@@ -74,6 +74,7 @@ type Packet struct {
 	Egress  uint16 // interface index, set by the Route stage
 	MTU     uint16 // bytes of the egress interface or route, set by the Route stage; or see ParameterProblem
 	DataOff uint16 // bytes from the mbuf's buffer to Data
+	Policy  uint16 // timeout policy for the flow that a new packet may start, 0 is none
 
 	L3      uint8 // offset of the network header from Data
 	L4      uint8 // offset of the transport header from the network header

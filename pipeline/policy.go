@@ -13,9 +13,9 @@ import (
 // costs nothing.
 //
 // Needs:  Conntrack; at the out hook also Route.
-// Writes: Mark, CtMark; the flow's mark and decisions; the rules' hits.
+// Writes: Mark, CtMark, Policy; the flow's mark and decisions; the rules' hits.
 // Drops:  policy_in, policy_out; with an answer where a rule rejects.
-// Source: FF-6. Design: docs/decisions/0005-rule-decisions.md.
+// Source: FF-6, TO-3. Design: docs/decisions/0005-rule-decisions.md.
 type Policy struct {
 	*context
 	hook   ct.Hook
@@ -89,6 +89,9 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 		}
 		e := rules.Effect(rule)
 		s.mark(p, &k, e)
+		if e.Timeout != 0 {
+			s.table.Attach(p, e.Timeout)
+		}
 		if action == policy.Reject {
 			d.answer = answerTo(p, e.RejectWith)
 		}

@@ -53,11 +53,12 @@ type Effect struct {
 	Queue      QueueTo    // Actions Queue and Tee
 	SetMark    Bits       // of the packet
 	SetCtMark  Bits       // of its connection
+	Timeout    uint16     // policy of its connection, if that is new; 0 is none
 }
 
 // Effect returns what the rule with this index does. It is not to be written.
 func (s *Ruleset) Effect(index int) *Effect { return &s.effects[index] }
 
 func (r *Rule) effect() Effect {
-	return Effect{Action: r.Action, RejectWith: r.RejectWith, Queue: r.Queue, SetMark: r.SetMark, SetCtMark: r.SetCtMark}
+	return Effect{Action: r.Action, RejectWith: r.RejectWith, Queue: r.Queue, SetMark: r.SetMark, SetCtMark: r.SetCtMark, Timeout: r.Timeout}
 }

@@ -116,6 +116,7 @@ type Rule struct {
 	RejectWith         RejectWith // Action Reject
 	Queue              QueueTo    // Actions Queue and Tee
 	SetMark, SetCtMark Bits       // what the rule sets, before its Action
+	Timeout            uint16     // timeout policy for new flows, by its index; 0 is none
 	Comment            string
 }
 

@@ -1,0 +1,101 @@
+package pipeline
+
+import (
+	"testing"
+	"time"
+
+	"ffwd/ct"
+	"ffwd/epoch"
+	"ffwd/packet"
+	"ffwd/policy"
+
+	"github.com/gopacket/gopacket/layers"
+)
+
+// withPolicies gives the world's flows timeout policies of these kinds; the one at
+// index i lives i hours in every state.
+func withPolicies(kinds ...ct.Kind) option {
+	return func(c *Config, w *world) {
+		ps, err := ct.NewPolicies(ct.DefaultTimeouts(), new(epoch.Domain))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for i, k := range kinds {
+			row := new(ct.Timeouts)
+			for s := range row {
+				row[s] = ct.Tick(int64(i+1) * int64(time.Hour))
+			}
+			if err := ps.Add(ct.Policy{Name: string(rune('a' + i)), Kind: k}, row, false); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		table, err := ct.New(ct.Options{MaxFlows: 4096, MaxFlowsIPv6: 4096, Secret: *c.Secret, StartNs: testClock.Now(), Policies: ps})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() { table.Close(); ps.Close() })
+		c.Table, w.snapshot.Timeouts = table, ps.Timeouts()
+		w.publish()
+	}
+}
+
+// hours returns the policy and the hours left of the world's flows, by protocol.
+func (w *world) hours() map[uint8][2]int {
+	flows := map[uint8][2]int{}
+	w.worker.Table().Walk(0, 1<<20, func(i uint32) bool {
+		f := w.worker.Table().Info(i, testClock.Now())
+		flows[f.Proto] = [2]int{int(f.Policy), int(f.Expires.Round(time.Hour) / time.Hour)}
+		return true
+	})
+	return flows
+}
+
+// TO-3: the first rule with a policy that fits gives it to a new flow, in either
+// hook, whether the rule decides or not; a flow that is there takes none.
+func TestRulesGiveTimeouts(t *testing.T) {
+	udp4Kind, udp6Kind := ct.Kind{Family: 4, Protocol: packet.ProtoUDP}, ct.Kind{Family: 6, Protocol: packet.ProtoUDP}
+	give := func(hook policy.Hook, action policy.Action, index uint16) policy.Rule {
+		return policy.Rule{Hook: hook, Action: action, Protocol: policy.AnyProtocol, Timeout: index}
+	}
+	for name, tc := range map[string]struct {
+		rules []policy.Rule
+		want  [2]int // policy and hours of the UDP flow over IPv4
+	}{
+		"none":                  {nil, [2]int{0, 0}},
+		"a rule that decides":   {[]policy.Rule{give(policy.HookIn, policy.Accept, 1)}, [2]int{1, 1}},
+		"out hook":              {[]policy.Rule{give(policy.HookOut, policy.Accept, 2)}, [2]int{2, 2}},
+		"a rule that continues": {[]policy.Rule{give(policy.HookIn, policy.Continue, 2), give(policy.HookIn, policy.Accept, 1)}, [2]int{2, 2}},
+		"the first one stays":   {[]policy.Rule{give(policy.HookIn, policy.Accept, 1), give(policy.HookOut, policy.Accept, 2)}, [2]int{1, 1}},
+		"the first that fits":   {[]policy.Rule{give(policy.HookIn, policy.Accept, 3), give(policy.HookOut, policy.Accept, 2)}, [2]int{2, 2}},
+	} {
+		w := newWorld(t, withPolicies(udp4Kind, udp4Kind, udp6Kind))
+		w.setRules(2, policy.Defaults{In: policy.Accept, Out: policy.Accept}, tc.rules...)
+		w.send(0, udp4(4), tcpFrame("S"))
+		if got := w.hours(); got[packet.ProtoUDP] != tc.want || got[packet.ProtoTCP] != [2]int{0, 0} {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+		// The flow is there: other rules change nothing.
+		w.setRules(3, policy.Defaults{In: policy.Accept, Out: policy.Accept}, give(policy.HookIn, policy.Accept, 3-max(1, uint16(tc.want[0]))))
+		w.send(0, udp4(4))
+		w.send(1, back(ip4(b4, a4, layers.IPProtocolUDP), udp(2000, 1000), data(4)))
+		if got := w.hours(); got[packet.ProtoUDP] != tc.want {
+			t.Errorf("%s: %v after other rules, want %v", name, got, tc.want)
+		}
+	}
+}
+
+// TO-3: a TCP connection keeps its policy through its states, and all of them live
+// by it.
+func TestConnectionKeepsItsTimeouts(t *testing.T) {
+	w := newWorld(t, withPolicies(ct.Kind{Family: 4, Protocol: packet.ProtoTCP}))
+	w.setRules(2, policy.Defaults{In: policy.Accept, Out: policy.Accept}, policy.Rule{Protocol: policy.AnyProtocol, Action: policy.Accept, Timeout: 1})
+	for i, s := range []struct {
+		port  int
+		frame []byte
+	}{{0, tcpFrame("S")}, {1, tcpBack("SA")}, {0, tcpFrame("A")}, {1, tcpBack("A")}} {
+		w.send(s.port, s.frame)
+		if got := w.hours()[packet.ProtoTCP]; got != [2]int{1, 1} {
+			t.Errorf("segment %d: policy and hours %v", i, got)
+		}
+	}
+}
