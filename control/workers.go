@@ -128,7 +128,9 @@ func (s *Switch) runWorkers(*conf.Config) error {
 		select {
 		case <-w.entered:
 		case <-w.ended:
-			return fmt.Errorf("worker %d: %w", i, w.err)
+			if w.err != nil { // without one it ended because of another's
+				return fmt.Errorf("worker %d: %w", i, w.err)
+			}
 		}
 	}
 	s.log.Info("workers started", "cores", s.config.Workers.Cores)

@@ -1,13 +1,19 @@
 package pipeline
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// Group is the workers that run together: their rings and their common end.
+// Group is the workers that run together: their rings, their common beginning and end.
 type Group struct {
 	rings     [][]*Handoff // [from][to]; nil where from == to
 	into      [][]*Handoff // [to], without nil
 	stop      atomic.Bool
 	receiving atomic.Int32 // workers that may still put packets into rings
+
+	entering sync.WaitGroup // workers that are not on their threads yet
+	failed   atomic.Bool    // one of them could not
 }
 
 // NewGroup makes the group for n workers with rings of slots packets between
@@ -15,6 +21,7 @@ type Group struct {
 func NewGroup(n, slots int) *Group {
 	g := &Group{rings: make([][]*Handoff, n), into: make([][]*Handoff, n)}
 	g.receiving.Store(int32(n))
+	g.entering.Add(n)
 	for from := range g.rings {
 		g.rings[from] = make([]*Handoff, n)
 		for to := range n {
@@ -25,6 +32,20 @@ func NewGroup(n, slots int) *Group {
 		}
 	}
 	return g
+}
+
+// enter says that a worker is on its thread, or could not be, and waits for all others.
+// It returns false when one of the group could not: then none may receive, because nobody
+// would empty that one's rings.
+func (g *Group) enter(ok bool) (all bool) {
+	if !ok {
+		g.failed.Store(true)
+	}
+	g.entering.Done()
+	if ok {
+		g.entering.Wait()
+	}
+	return !g.failed.Load()
 }
 
 // Stop makes every worker finish: first none receives any more, then each

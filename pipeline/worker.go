@@ -128,13 +128,18 @@ func NewWorker(c Config) (*Worker, error) {
 }
 
 // Run polls until the group stops, then drains. It must be called on a locked
-// thread. It returns the error of Config.Enter.
+// thread, once for each worker of the group. It returns the error of Config.Enter; when
+// another worker's has failed it returns nil, without having received anything.
 func (w *Worker) Run() error {
-	if err := w.config.Enter(); err != nil {
-		w.config.Group.receiving.Add(-1)
+	err := w.config.Enter()
+	all := w.config.Group.enter(err == nil)
+	if err != nil {
 		return err
 	}
 	defer w.config.Leave()
+	if !all {
+		return nil
+	}
 	w.mailMu.Lock()
 	w.running.Store(true)
 	w.mailMu.Unlock()

@@ -150,17 +150,26 @@ func TestStopDrains(t *testing.T) {
 	defer mu.Unlock()
 }
 
-// A worker that cannot enter its thread says so and holds nobody up.
+// A worker that cannot enter its thread says so; no other receives what it would have to
+// hand over to one that is not there.
 func TestEnterFails(t *testing.T) {
-	w := pair(t, 8)
-	w[0].worker.config.Enter = func() error { return errEnter }
-	if err := w[0].worker.Run(); err != errEnter {
-		t.Fatal(err)
+	w := pair(t, 64)
+	for i := range 40 {
+		w[1].rx[0].frames = append(w[1].rx[0].frames, frame(ip4(a4, b4, layers.IPProtocolUDP), udp(uint16(i), 2000), data(4)))
 	}
-	w[1].worker.config.Enter, w[1].worker.config.Leave = func() error { return nil }, func() {}
-	w[1].worker.config.Group.Stop()
-	if err := w[1].worker.Run(); err != nil {
-		t.Fatal(err)
+	left := false
+	w[0].worker.config.Enter = func() error { return errEnter }
+	w[1].worker.config.Enter, w[1].worker.config.Leave = func() error { return nil }, func() { left = true }
+	ended := make(chan error)
+	go func() { ended <- w[1].worker.Run() }()
+	if err := w[0].worker.Run(); err != errEnter {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil || !left {
+		t.Errorf("the other one: %v, left its thread: %v", err, left)
+	}
+	if n := w[0].worker.config.Group.Backlog(); n != 0 || len(w[1].rx[0].frames) != 40 {
+		t.Errorf("%d packets in rings, %d not received", n, len(w[1].rx[0].frames))
 	}
 }
 
