@@ -59,14 +59,15 @@ func (s *Switch) setAddresses(iface uint16, addresses []netip.Prefix) {
 	snapshot := *s.snapshot.Load()
 	snapshot.Interfaces = slices.Clone(snapshot.Interfaces)
 	giveAddresses(&snapshot.Interfaces[iface], addresses)
+	snapshot.Prepare()
 	s.snapshot.Store(&snapshot)
 }
 
 // giveAddresses makes an interface answer from these addresses.
 func giveAddresses(in *pipeline.Interface, addresses []netip.Prefix) {
-	in.Subnets, in.Addr4, in.Addr6, in.LinkLocal6 = nil, [4]byte{}, [16]byte{}, [16]byte{}
+	in.Addresses, in.Addr4, in.Addr6, in.LinkLocal6 = nil, [4]byte{}, [16]byte{}, [16]byte{}
 	for _, a := range addresses {
-		in.Subnets = append(in.Subnets, a.Masked())
+		in.Addresses = append(in.Addresses, a)
 		switch addr := a.Addr(); {
 		case addr.Is4() && in.Addr4 == [4]byte{}:
 			in.Addr4 = addr.As4()

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"unsafe"
 
 	"ffwd/packet"
@@ -70,9 +71,24 @@ func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 // answers reports whether the interface has an address to answer from.
 func (in *Interface) answers(p *packet.Packet) bool {
 	if p.Is(packet.IsIPv6) {
-		return in.Addr6 != [16]byte{}
+		return in.answer6 != [16]byte{}
 	}
-	return in.Addr4 != [4]byte{}
+	return in.answer4 != [4]byte{}
+}
+
+// sourceFor returns the interface's address that an error to a host comes from: one of
+// the host's subnet if there is one, else the first, or that of another port. Source: FF-10; RFC 1812 4.3.2.4,
+// RFC 4443 2.2.
+func (in *Interface) sourceFor(host netip.Addr) netip.Addr {
+	for _, a := range in.Addresses {
+		if a.Contains(host) && !a.Addr().IsLinkLocalUnicast() {
+			return a.Addr()
+		}
+	}
+	if host.Is4() {
+		return netip.AddrFrom4(in.answer4)
+	}
+	return netip.AddrFrom16(in.answer6)
 }
 
 // mayAnswer holds the cases in which no ICMP error is sent, as far as the packet
@@ -108,7 +124,8 @@ func buildError4(e, p *packet.Packet, in *Interface) {
 	h := (*packet.IPv4)(l3)
 	*h = packet.IPv4{0: 0x45, 1: errorTOS, 8: errorTTL, 9: packet.ProtoICMP}
 	h.SetTotalLen(len(l3))
-	copy(h[12:16], in.Addr4[:])
+	from := in.sourceFor(sourceOf(p)).As4()
+	copy(h[12:16], from[:])
 	copy(h[16:20], p.IPv4()[12:16])
 	h.UpdateChecksum(h[:])
 	code := errorCode[p.Answer]
@@ -137,7 +154,7 @@ func buildError6(e, p *packet.Packet, in *Interface) {
 	h := (*packet.IPv6)(l3)
 	*h = packet.IPv6{0: 6 << 4, 6: packet.ProtoICMPv6, 7: errorTTL}
 	binary.BigEndian.PutUint16(h[4:], uint16(len(l3)-packet.IPv6HeaderLen))
-	*h.Src(), *h.Dst() = in.Addr6, *p.IPv6().Src()
+	*h.Src(), *h.Dst() = in.sourceFor(sourceOf(p)).As16(), *p.IPv6().Src()
 	code := errorCode[p.Answer]
 	icmp := l3[packet.IPv6HeaderLen:]
 	copy(icmp, []byte{code.type6, code.code6, 0, 0, 0, 0, 0, 0})

@@ -36,7 +36,8 @@ func (s *Parse) ipv6(p *packet.Packet) {
 	src, dst := h.Src(), h.Dst()
 	group := dst[0] == 0xff || p.Flags&packet.LinkMulticast != 0
 	switch {
-	case src[0] == 0xff || loopback6(src) || unspecified6(dst) || loopback6(dst) || unspecified6(src) && !group:
+	case src[0] == 0xff || loopback6(src) || unspecified6(dst) || loopback6(dst) || unspecified6(src) && !group ||
+		mapped6(src) || mapped6(dst):
 		p.DropFor(packet.Martian)
 		return
 	case isDiscovery(p):
@@ -117,6 +118,12 @@ func extensions(p *packet.Packet, h *packet.IPv6, total int) bool {
 
 func unspecified6(a *[16]byte) bool {
 	return binary.LittleEndian.Uint64(a[:])|binary.LittleEndian.Uint64(a[8:]) == 0
+}
+
+// mapped6 tells an IPv4-mapped address, ::ffff:0:0/96, which is for use within a host.
+// Source: RFC 6890 table 20.
+func mapped6(a *[16]byte) bool {
+	return binary.LittleEndian.Uint64(a[:]) == 0 && binary.BigEndian.Uint32(a[8:]) == 0xffff
 }
 
 func loopback6(a *[16]byte) bool {

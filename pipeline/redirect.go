@@ -49,7 +49,7 @@ func (in *Interface) sharesSubnet(p *packet.Packet) bool {
 	if p.Is(packet.IsIPv6) && (in.LinkLocal6 == [16]byte{} || hop != destinationOf(p) && !hop.IsLinkLocalUnicast()) {
 		return false
 	}
-	for _, subnet := range in.Subnets {
+	for _, subnet := range in.Addresses {
 		if subnet.Contains(src) && (subnet.Contains(hop) || hop.IsLinkLocalUnicast()) {
 			return true
 		}

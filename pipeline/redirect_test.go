@@ -29,7 +29,7 @@ func hairpin(t *testing.T) *world {
 	}
 	in := &w.snapshot.Interfaces[ifLAN]
 	in.Redirects, in.LinkLocal6 = true, a("fe80::1").As16()
-	in.Subnets = []netip.Prefix{p("10.1.1.0/24"), p("fd01:1::/64"), p("fe80::/64")}
+	in.Addresses = []netip.Prefix{p("10.1.1.1/24"), p("fd01:1::1/64"), p("fe80::1/64")}
 	w.publish()
 	return w
 }
@@ -111,10 +111,12 @@ func TestNoRedirect(t *testing.T) {
 		frame []byte
 		edit  func(*Snapshot)
 	}{
-		"off":                    {plain, func(s *Snapshot) { s.Interfaces[ifLAN].Redirects = false }},
-		"out another way":        {udp4(8), func(*Snapshot) {}},
-		"from behind a router":   {frame(ip4(netip.MustParseAddr("172.16.5.5"), dst, layers.IPProtocolUDP), udp(1, 2), data(8)), func(*Snapshot) {}},
-		"to another subnet":      {plain, func(s *Snapshot) { s.Interfaces[ifLAN].Subnets = []netip.Prefix{netip.MustParsePrefix("10.1.1.2/32")} }},
+		"off":                  {plain, func(s *Snapshot) { s.Interfaces[ifLAN].Redirects = false }},
+		"out another way":      {udp4(8), func(*Snapshot) {}},
+		"from behind a router": {frame(ip4(netip.MustParseAddr("172.16.5.5"), dst, layers.IPProtocolUDP), udp(1, 2), data(8)), func(*Snapshot) {}},
+		"to another subnet": {plain, func(s *Snapshot) {
+			s.Interfaces[ifLAN].Addresses = []netip.Prefix{netip.MustParsePrefix("10.1.1.2/32")}
+		}},
 		"with a source route":    {frame(withOptions, udp(1, 2), data(8)), func(s *Snapshot) { s.Interfaces[ifLAN].Options = OptionsForward }},
 		"about a later fragment": {frame(later, data(8)), func(*Snapshot) {}},
 		"about an ICMP error":    {frame(ip4(a4, dst, layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 1)}, data(28)), func(*Snapshot) {}},
@@ -123,7 +125,6 @@ func TestNoRedirect(t *testing.T) {
 			func(s *Snapshot) { s.Interfaces[ifLAN].LinkLocal6 = [16]byte{} }},
 	} {
 		w := hairpin(t)
-		w.snapshot.redirects = false
 		tc.edit(&w.snapshot)
 		w.publish()
 		if out := w.send(0, tc.frame); len(out[0])+len(out[1]) != 1 {

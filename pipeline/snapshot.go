@@ -32,11 +32,13 @@ type Interface struct {
 	Stealth     bool   // FF-7: TTL neither checked nor decremented
 	Options     OptionsPolicy
 	ReversePath ReversePathMode
-	Redirects   bool           // FF-11: tell senders of a shorter way
-	Addr4       [4]byte        // source of ICMP errors; zero: none
-	Addr6       [16]byte       // source of ICMPv6 errors; zero: none
+	Redirects   bool     // FF-11: tell senders of a shorter way
+	Addr4       [4]byte  // first one; zero: none
+	Addr6       [16]byte // first one that is not link-local; zero: none
+	answer4     [4]byte  // Addr4, or that of another interface of the VRF
+	answer6     [16]byte
 	LinkLocal6  [16]byte       // source of ICMPv6 redirects; zero: none
-	Subnets     []netip.Prefix // of its addresses
+	Addresses   []netip.Prefix // with the lengths of their subnets
 }
 
 // PortMap tells which interface a frame of a port belongs to.
@@ -62,11 +64,33 @@ type Snapshot struct {
 }
 
 // Prepare notes what follows from the interfaces, so that workers need not look for it
-// burst by burst. To be called before the snapshot is published.
+// burst by burst. To be called before a snapshot with other interfaces is published.
 func (s *Snapshot) Prepare() {
+	s.reversePath, s.redirects = false, false
 	for i := range s.Interfaces {
-		s.reversePath = s.reversePath || s.Interfaces[i].ReversePath != ReversePathOff
-		s.redirects = s.redirects || s.Interfaces[i].Redirects
+		in := &s.Interfaces[i]
+		s.reversePath = s.reversePath || in.ReversePath != ReversePathOff
+		s.redirects = s.redirects || in.Redirects
+		in.answer4, in.answer6 = in.Addr4, in.Addr6
+		s.lend(in)
+	}
+}
+
+// lend gives an interface without an address of a family that of another one of its VRF
+// to answer from: a router has to say where a packet ended. Source: FF-10; RFC 1812
+// 4.3.2.4, RFC 4443 2.2 (c).
+func (s *Snapshot) lend(to *Interface) {
+	for i := range s.Interfaces {
+		from := &s.Interfaces[i]
+		if from.VRF != to.VRF {
+			continue
+		}
+		if to.answer4 == [4]byte{} {
+			to.answer4 = from.Addr4
+		}
+		if to.answer6 == [16]byte{} {
+			to.answer6 = from.Addr6
+		}
 	}
 }
 
