@@ -184,7 +184,7 @@ func newFlooded(t testing.TB, f *flood) *flooded {
 	return out
 }
 
-// FF-10, CT-5, CT-7: beside every flood the good flow loses nothing, the flood is counted
+// FF-10, CT-7: beside every flood the good flow loses nothing, the flood is counted
 // for what it is, answers keep to their rate, and nothing is used up.
 func TestFloods(t *testing.T) {
 	const polls, burst = 400, 64
