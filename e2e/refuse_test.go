@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +84,57 @@ addresses = ["10.1.1.1/24"]
 				}
 			}
 			p.checkNothingLeft(t)
+		})
+	}
+}
+
+// Without the right to make a TAP the slow path is off and says so once, unless it
+// was asked for. SP-5
+func TestSlowPathNeedsPrivileges(t *testing.T) {
+	needRoot(t)
+	for _, c := range []struct {
+		enabled string
+		code    int
+		want    string
+	}{
+		{"auto", 0, `level=WARN msg="no slow path: .*" because="the process has not CAP_NET_ADMIN: .*"`},
+		{"on", 1, `slow_path\.enabled: on, but the process has not CAP_NET_ADMIN: run it as root, or give it the capability`},
+		{"off", 0, `level=INFO msg="workers started"`},
+	} {
+		t.Run(c.enabled, func(t *testing.T) {
+			n := newNamespace(t, "router")
+			dir := t.TempDir()
+			core, _, _ := strings.Cut(hostCores, ",")
+			config := writeFile(t, dir, "ffwd.toml", fmt.Appendf(nil, `
+[eal]
+huge_pages = "off"
+[workers]
+cores = [%s]
+[slow_path]
+enabled = %q
+[control]
+socket = "%s/ffwd.sock"
+[metrics]
+address = ""
+[[ports]]
+name = "lan"
+device = "net_null0,no-rx=1"
+addresses = ["10.1.1.1/24"]
+`, core, c.enabled, dir))
+			out, err := n.try(t, "setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin",
+				ffwd, "run", "-c", config, "--duration", "100ms")
+			var exit *exec.ExitError
+			code := 0
+			if errors.As(err, &exit) {
+				code = exit.ExitCode()
+			}
+			if code != c.code || strings.Count(out, "CAP_NET_ADMIN") > 1 {
+				t.Errorf("exit code %d, want %d, or it said so twice", code, c.code)
+			}
+			wantMatch(t, out, c.want)
+			if c.enabled == "off" && strings.Contains(out, "no slow path") {
+				t.Errorf("it was not asked for:\n%s", out)
+			}
 		})
 	}
 }

@@ -2,6 +2,7 @@ package pipeline
 
 // bucket is a token bucket that holds what a tenth of a second lets through, and
 // at least one token. It starts full.
+// Source: FF-10, SP-4; RFC 1812 4.3.2.8, RFC 4443 2.4 (f).
 type bucket struct {
 	tokens float64
 	lastNs int64

@@ -2,7 +2,7 @@
 // poll loop, the stages in their one order, and the counters.
 //
 //	rx burst -> Parse -> Tuple -> Steer -> Conntrack -> PolicyIn -> Route ->
-//	PolicyOut -> TTL -> MTU -> Rewrite -> Confirm -> output -> tx burst
+//	PolicyOut -> Divert -> TTL -> MTU -> Rewrite -> Confirm -> output -> tx burst
 //
 // What only the host kernel can handle leaves by the output too, to a PuntSink
 // (punt.go); what the kernel sends comes from a FrameSource and is transmitted

@@ -41,7 +41,7 @@ func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 	if !may || w.errors.N == len(w.errors.Pkts) {
 		return
 	}
-	if !w.limits.allow(p.Answer, w.snap.ErrorRate, nowNs) {
+	if !w.limits[p.Answer].allow(w.snap.ErrorRate, nowNs) {
 		w.counter.ErrorsLimited++
 		return
 	}
@@ -188,23 +188,4 @@ func makeRoom(e *packet.Packet, etherType uint16, n int) []byte {
 	binary.BigEndian.PutUint16(frame[12:], etherType)
 	e.Data, e.DataOff, e.Len = unsafe.Pointer(&frame[0]), e.Mbuf.DataOff, uint16(len(frame))
 	return frame[packet.EthernetLen:]
-}
-
-// limiter is a token bucket per kind of answer; a bucket holds what a tenth of a
-// second lets through. Source: FF-10; RFC 1812 4.3.2.8, RFC 4443 2.4 (f).
-type limiter [packet.NumAnswers]struct {
-	tokens float64
-	lastNs int64
-}
-
-func (l *limiter) allow(kind packet.Answer, perSecond int, nowNs int64) bool {
-	b := &l[kind]
-	burst := max(1, float64(perSecond)/10)
-	b.tokens = min(burst, b.tokens+float64(nowNs-b.lastNs)*float64(perSecond)/1e9)
-	b.lastNs = nowNs
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
 }

@@ -68,10 +68,10 @@ type Worker struct {
 	config  Config
 	counter Counters
 	stages  [stageOutput]Stage
-	parse   *Parse       // of stages, for what the slow path sends
-	burst   packet.Burst // from the wire or a ring
-	errors  packet.Burst // ICMP errors of that burst
-	limits  limiter
+	parse   *Parse                    // for what the slow path sends
+	burst   packet.Burst              // from the wire or a ring
+	errors  packet.Burst              // ICMP errors of that burst
+	limits  [packet.NumAnswers]bucket // of ICMP errors and resets, by kind. Source: FF-10
 	punts   [NumBudgets]bucket
 	tx      []txBuffer
 	garbage txBuffer       // mbufs to be freed
@@ -120,7 +120,7 @@ func NewWorker(c Config) (*Worker, error) {
 		w.tx = append(w.tx, txBuffer{queue: q, mbufs: next()})
 	}
 	w.stages = stages(&w.context, c.Group.steer(&w.context, c.Index, c.Steered))
-	w.parse = w.stages[stageParse].(*Parse)
+	w.parse = &Parse{&w.context}
 	if err := w.openCounts(); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}

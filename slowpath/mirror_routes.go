@@ -170,7 +170,7 @@ func (m *routeMirror) enter(r message) (link bool) {
 // can be ours.
 func (m *routeMirror) enterRoute(r message) {
 	n := &m.message
-	if !n.parse(r.data) || n.cloned || n.tos != 0 {
+	if !n.parse(r.data) || n.cloned || n.tos != 0 || n.protocol == RouteProtocol { // the last we told the kernel
 		return
 	}
 	table := n.table
