@@ -112,7 +112,10 @@ func (s *Policy) judgeAgain(b *packet.Burst, rules *policy.Ruleset) {
 func (w *Worker) enqueue(p *packet.Packet, q *packet.Queueing, nowNs int64) {
 	v := packet.Drop
 	if w.queues != nil {
-		v = w.queues.Push(p, *q, nowNs)
+		w.holdPolicy(p)
+		if v = w.queues.Push(p, *q, nowNs); v != packet.Held {
+			w.releasePolicy(p)
+		}
 	}
 	switch v {
 	case packet.Held:
@@ -123,6 +126,21 @@ func (w *Worker) enqueue(p *packet.Packet, q *packet.Queueing, nowNs int64) {
 	default:
 		p.DropFor(packet.QueueRefused)
 		w.discard(p)
+	}
+}
+
+// holdPolicy keeps the timeout policy of a packet that may wait, as long as its flow is
+// not confirmed. Source: TO-4.
+func (w *Worker) holdPolicy(p *packet.Packet) {
+	if w.table != nil {
+		w.table.HoldPolicy(p)
+	}
+}
+
+// releasePolicy ends what holdPolicy began.
+func (w *Worker) releasePolicy(p *packet.Packet) {
+	if w.table != nil {
+		w.table.ReleasePolicy(p.Policy)
 	}
 }
 
@@ -144,6 +162,9 @@ func (w *Worker) reinject(nowNs int64) int {
 	if n > 0 {
 		w.bringBack(t.released[:n], nowNs)
 		w.count(t.released[:n])
+		for i := range t.released[:n] { // their flows are confirmed, or never will be
+			w.releasePolicy(&t.released[i].Packet)
+		}
 		w.passOn(nowNs)
 	}
 	w.queues.Flush(nowNs)

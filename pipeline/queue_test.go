@@ -32,6 +32,11 @@ type queueWorld struct {
 
 func newQueueWorld(t *testing.T, rules ...policy.Rule) *queueWorld {
 	t.Helper()
+	return newQueueWorldWith(t, withRules(rules...))
+}
+
+func newQueueWorldWith(t *testing.T, others ...option) *queueWorld {
+	t.Helper()
 	q := &queueWorld{}
 	var options []queue.Options
 	for n := range uint16(2) {
@@ -42,7 +47,7 @@ func newQueueWorld(t *testing.T, rules ...policy.Rule) *queueWorld {
 		t.Fatal(err)
 	}
 	q.queues = q.set.NewWorker(0, [2]uint64{1, 2})
-	q.world = newWorld(t, withRules(rules...), func(c *Config, _ *world) { c.Queues = q.queues })
+	q.world = newWorld(t, append(others, func(c *Config, _ *world) { c.Queues = q.queues })...)
 	path := filepath.Join(t.TempDir(), "q")
 	socket, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {

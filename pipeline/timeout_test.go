@@ -8,18 +8,23 @@ import (
 	"ffwd/epoch"
 	"ffwd/packet"
 	"ffwd/policy"
+	"ffwd/queue/client"
 
 	"github.com/gopacket/gopacket/layers"
 )
 
 // withPolicies gives the world's flows timeout policies of these kinds; the one at
 // index i lives i hours in every state.
-func withPolicies(kinds ...ct.Kind) option {
+func withPolicies(kinds ...ct.Kind) option { return withRegistry(new(*ct.Policies), kinds...) }
+
+// withRegistry is withPolicies that shows them.
+func withRegistry(to **ct.Policies, kinds ...ct.Kind) option {
 	return func(c *Config, w *world) {
 		ps, err := ct.NewPolicies(ct.DefaultTimeouts(), new(epoch.Domain))
 		if err != nil {
 			w.t.Fatal(err)
 		}
+		*to = ps
 		for i, k := range kinds {
 			row := new(ct.Timeouts)
 			for s := range row {
@@ -97,5 +102,48 @@ func TestConnectionKeepsItsTimeouts(t *testing.T) {
 		if got := w.hours()[packet.ProtoTCP]; got != [2]int{1, 1} {
 			t.Errorf("segment %d: policy and hours %v", i, got)
 		}
+	}
+}
+
+// TO-4, TO-5: a packet that waits in a verdict queue refers to its policy until it goes
+// on or is dropped; its flow does from then on, also if the policy was deleted.
+func TestQueuedPacketsHoldTheirTimeouts(t *testing.T) {
+	var ps *ct.Policies
+	give := policy.Rule{Hook: policy.HookIn, Action: policy.Continue, Protocol: policy.AnyProtocol, Timeout: 1}
+	q := newQueueWorldWith(t, withRegistry(&ps, ct.Kind{Family: 4, Protocol: packet.ProtoUDP}), withRules(give, queueTo(policy.HookIn, policy.QueueTo{})))
+	refers := func(when string, queued, flows int) {
+		t.Helper()
+		if list := ps.List(); len(list) != 1 || list[0].Queued != queued || list[0].Flows != flows {
+			t.Errorf("%s: %+v, want %d queued packets and %d flows", when, list, queued, flows)
+		}
+	}
+	other := frame(ip4(a4, b4, layers.IPProtocolUDP), udp(1001, 2000), data(4))
+	again := frame(ip4(a4, b4, layers.IPProtocolUDP), udp(1002, 2000), data(4))
+	q.send(0, udp4(4), udp4(5), other, again, tcpFrame("S"))
+	p := q.receive(5)
+	refers("four of five fit", 4, 0)
+	if err := ps.Delete("a"); err != nil {
+		t.Fatal(err)
+	}
+	if ps.Reclaim() != 1 {
+		t.Error("let go while packets wait")
+	}
+	q.decide(p[0], accept)
+	refers("the first begins a flow", 3, 1)
+	q.decide(p[1], accept)
+	refers("the second joins it", 2, 1)
+	q.decide(p[2], drop)
+	refers("the third is dropped", 1, 1)
+	q.decide(p[3], client.Verdict{Action: client.Repeat})
+	refers("the fourth meets the rules again", 1, 1)
+	q.decide(q.receive(1)[0], accept)
+	refers("and is accepted", 0, 2)
+	if got := q.hours()[packet.ProtoUDP]; got != [2]int{1, 1} {
+		t.Errorf("policy and hours %v", got)
+	}
+	set, _ := ps.ToDetach()
+	q.worker.Table().Detach(&set, 0, 1<<20)
+	if refers("detached", 0, 0); ps.Reclaim() != 0 {
+		t.Errorf("%+v", ps.List())
 	}
 }
