@@ -34,6 +34,8 @@ func (s *Switch) apiHandler() http.Handler {
 		{http.MethodGet, "/v1/punts", s.getPunts},
 		{http.MethodGet, "/v1/mirror", s.getMirror},
 		{http.MethodGet, "/v1/flows", s.getFlows},
+		{http.MethodGet, "/v1/flows/count", s.countFlows},
+		{http.MethodPost, "/v1/flows/delete", s.deleteFlows},
 		{http.MethodGet, "/v1/routes", s.getRoutes},
 		{http.MethodGet, "/v1/rules", s.getRules},
 		{http.MethodGet, "/v1/queues", s.getQueues},
@@ -48,6 +50,7 @@ func (s *Switch) apiHandler() http.Handler {
 	for _, e := range endpoints {
 		mux.Handle(e.path, e)
 	}
+	mux.HandleFunc("/v1/flows/events", s.streamFlowEvents)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusNotFound, apiError{Error: fmt.Sprintf("no such path: %s", r.URL.Path)})
 	})

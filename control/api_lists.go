@@ -1,14 +1,8 @@
 package control
 
 import (
-	"fmt"
 	"net/http"
 	"net/netip"
-	"strconv"
-	"strings"
-
-	"ffwd/conf"
-	"ffwd/ct"
 )
 
 // PortList answers GET /v1/ports.
@@ -98,105 +92,4 @@ type DropList struct {
 func (s *Switch) getDrops(*http.Request) (any, error) {
 	r := s.Report()
 	return DropList{r.Received, r.Created, r.Transmitted, r.Held, r.Drops, r.Punts}, nil
-}
-
-// FlowList answers GET /v1/flows. Next goes into ?after= for the flows behind
-// these; "" is the end.
-type FlowList struct {
-	Flows []FlowStatus `json:"flows"`
-	Next  string       `json:"next"`
-}
-
-// FlowStatus is one flow. Pairs are original direction first, reply second.
-type FlowStatus struct {
-	Worker   int       `json:"worker"`
-	Protocol string    `json:"protocol"`
-	Zone     uint16    `json:"zone"`
-	State    string    `json:"state"`
-	Original Tuple     `json:"original"`
-	Reply    Tuple     `json:"reply"`
-	Packets  [2]uint64 `json:"packets"`
-	Bytes    [2]uint64 `json:"bytes"` // of L3
-	Mark     uint32    `json:"mark"`
-	Timeout  string    `json:"timeout,omitempty"` // its timeout policy
-	Replied  bool      `json:"replied"`
-	AgeS     float64   `json:"age_s"`
-	ExpiresS float64   `json:"expires_s"`
-}
-
-// Tuple is one direction of a flow. An ICMP echo has its identifier in both ports.
-type Tuple struct {
-	Src     netip.Addr `json:"src"`
-	Dst     netip.Addr `json:"dst"`
-	SrcPort uint16     `json:"src_port"`
-	DstPort uint16     `json:"dst_port"`
-}
-
-// flowStep is how many table entries a worker looks at between two polls.
-const flowStep = 256
-
-// getFlows walks the workers' tables in steps, from where the client left off.
-func (s *Switch) getFlows(r *http.Request) (any, error) {
-	limit, err := limitOf(r)
-	if err != nil {
-		return nil, err
-	}
-	at, from, err := parseCursor(r.URL.Query().Get("after"))
-	if err != nil {
-		return nil, err
-	}
-	list := FlowList{Flows: []FlowStatus{}}
-	step := make([]ct.Info, 0, flowStep) // filled on the worker's thread, which must not allocate
-	for ; at < len(s.workers); at, from = at+1, 0 {
-		w := s.workers[at]
-		if w.Table() == nil {
-			continue
-		}
-		for more := true; more; {
-			if len(list.Flows) == limit {
-				list.Next = fmt.Sprintf("%d:%d", at, from)
-				return list, nil
-			}
-			if err := r.Context().Err(); err != nil {
-				return nil, err
-			}
-			room := limit - len(list.Flows)
-			step = step[:0]
-			w.Do(func() {
-				now := s.clock.Now()
-				from = w.Table().Walk(from, flowStep, func(i uint32) bool {
-					step = append(step, w.Table().Info(i, now))
-					return len(step) < room
-				})
-			})
-			for i := range step {
-				list.Flows = append(list.Flows, s.flowStatus(at, &step[i]))
-			}
-			more = from != 0
-		}
-	}
-	return list, nil
-}
-
-// parseCursor reads where a listing goes on: a worker's number and an entry of
-// its table.
-func parseCursor(text string) (worker int, from uint32, err error) {
-	if text == "" {
-		return 0, 0, nil
-	}
-	w, entry, ok := strings.Cut(text, ":")
-	a, errA := strconv.ParseUint(w, 10, 16)
-	b, errB := strconv.ParseUint(entry, 10, 32)
-	if !ok || errA != nil || errB != nil {
-		return 0, 0, badRequest("after: %q is not what an earlier answer gave as next", text)
-	}
-	return int(a), uint32(b), nil
-}
-
-func (s *Switch) flowStatus(worker int, f *ct.Info) FlowStatus {
-	return FlowStatus{
-		Worker: worker, Protocol: conf.NewProtocol(f.Proto).String(), Zone: f.Zone, State: f.State.String(),
-		Original: Tuple(f.Original), Reply: Tuple(f.Reply), Packets: f.Packets, Bytes: f.Bytes,
-		Mark: f.Mark, Timeout: s.policies.NameOf(f.Policy), Replied: f.Replied, AgeS: f.Age.Seconds(), ExpiresS: f.Expires.Seconds(),
-	}
 }

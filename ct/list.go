@@ -64,12 +64,15 @@ func (t *Table) ends(i uint32) (low, high netip.Addr) {
 // only. Source: CT-9.
 func (t *Table) Walk(from uint32, budget int, visit func(i uint32) bool) uint32 {
 	i := max(1, from)
-	for more := true; more && budget > 0 && int(i) < len(t.flows); budget-- {
+	for more := true; more && budget > 0; budget-- {
+		if i >= t.free[0].fresh && i < t.first6 { // never used yet
+			i = t.first6
+		}
+		if i >= t.free[1].fresh {
+			return 0
+		}
 		more = t.flows[i].flags&inUse == 0 || visit(i)
 		i++
-	}
-	if int(i) >= len(t.flows) {
-		return 0
 	}
 	return i
 }

@@ -30,6 +30,7 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	t.match(pkts)
 	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &t.candidates[0], n)
 	now := Tick(b.NowNs)
+	t.latestNs = b.NowNs
 	others := t.touch(pkts, now, timeouts)
 	t.prefetchWindows(pkts, others)
 	for len(others) > 0 {
@@ -124,7 +125,8 @@ func (t *Table) match(pkts []packet.Packet) {
 // find returns the flow with the packet's key, or 0.
 func (t *Table) find(p *packet.Packet) uint32 {
 	tag := tagOf(p.Hash)
-	for i := t.home(p.Hash); ; i = t.next(i) {
+	i := t.home(p.Hash)
+	for range t.numBuckets { // and no further, whatever the index says
 		b := t.bucket(i)
 		for m := b.match(tag); m != 0; m &= m - 1 {
 			flow := b.flow[bits.TrailingZeros32(m)]
@@ -135,7 +137,9 @@ func (t *Table) find(p *packet.Packet) uint32 {
 		if b.passing == 0 {
 			return 0
 		}
+		i = t.next(i)
 	}
+	return 0
 }
 
 // sameEnds compares the addresses of an IPv6 packet with those of a flow.
@@ -165,6 +169,7 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 		t.miss(p)
 		return
 	}
+	state, marks := f.state, f.flags&(assured|seenReply)
 	out := t.advance(p, flow, now, dir)
 	switch out {
 	case refused:
@@ -194,6 +199,9 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 	if dir == Reply && f.flags&seenReply == 0 {
 		f.flags |= seenReply
 		f.forget()
+	}
+	if state != f.state || marks != f.flags&(assured|seenReply) {
+		t.tell(EventUpdate, flow)
 	}
 }
 
@@ -302,6 +310,7 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 	t.cold[i].packetsHigh = [2]uint16{}
 	t.enter(p.Hash, i)
 	t.schedule(i, f.deadline)
+	t.tell(EventNew, i)
 	p.Flow = i
 	return true
 }

@@ -52,7 +52,9 @@ type Table struct {
 	flowBase   unsafe.Pointer
 	windowBase unsafe.Pointer
 	settings   Settings
-	first6     uint32 // index of the first IPv6 flow; IPv4 flows lie below
+	events     *Events // nil: nobody listens
+	latestNs   int64   // the clock of the latest burst or expiry
+	first6     uint32  // index of the first IPv6 flow; IPv4 flows lie below
 
 	flows     []Flow
 	cold      []cold
@@ -181,6 +183,7 @@ func (l *freeList) take(cold []cold) uint32 {
 
 // Delete removes a flow at once.
 func (t *Table) Delete(i uint32) {
+	t.tell(EventDestroy, i)
 	f := t.flow(i)
 	t.disown(f)
 	t.unschedule(i)

@@ -80,6 +80,7 @@ func (t *Table) unschedule(flow uint32) {
 func (t *Table) Expire(nowNs int64, budget int) int {
 	w := &t.wheel
 	now := Tick(nowNs)
+	t.latestNs = nowNs
 	expired := 0
 	for budget > 0 && int32(now>>slotTicks<<slotTicks-w.cursor<<slotTicks) > 0 {
 		list := &w.heads[w.draining()]

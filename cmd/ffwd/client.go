@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -72,23 +73,11 @@ func (c *client) text(path string, query url.Values) ([]byte, error) {
 }
 
 func (c *client) do(method, path string, query url.Values, body []byte, answer any) error {
-	u := url.URL{Scheme: "http", Host: "ffwd", Path: path, RawQuery: query.Encode()}
-	request, err := http.NewRequest(method, u.String(), bytes.NewReader(body))
+	response, err := c.ask(&c.http, method, path, query, body)
 	if err != nil {
 		return err
 	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		var failed *net.OpError
-		if errors.As(err, &failed) && failed.Op == "dial" {
-			return fmt.Errorf("no switch answers at %s (%w): is it running? name its socket with --socket", c.socket, failed.Err)
-		}
-		return fmt.Errorf("ask %s: %w", c.socket, err)
-	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return refusalOf(response)
-	}
 	if b, ok := answer.(*[]byte); ok {
 		*b, err = io.ReadAll(response.Body)
 	} else {
@@ -98,6 +87,50 @@ func (c *client) do(method, path string, query url.Values, body []byte, answer a
 		return fmt.Errorf("answer of %s: %w", c.socket, err)
 	}
 	return nil
+}
+
+// maxLine bounds a line of a stream, in bytes.
+const maxLine = 1 << 20
+
+// follow hands on an endless answer line by line, until the switch ends it.
+func (c *client) follow(path string, query url.Values, show func(line []byte) error) error {
+	endless := c.http
+	endless.Timeout = 0
+	response, err := c.ask(&endless, http.MethodGet, path, query, nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		if err := show(lines.Bytes()); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// ask sends a request; an answer that is no error is the caller's to close.
+func (c *client) ask(by *http.Client, method, path string, query url.Values, body []byte) (*http.Response, error) {
+	u := url.URL{Scheme: "http", Host: "ffwd", Path: path, RawQuery: query.Encode()}
+	request, err := http.NewRequest(method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	response, err := by.Do(request)
+	if err != nil {
+		var failed *net.OpError
+		if errors.As(err, &failed) && failed.Op == "dial" {
+			return nil, fmt.Errorf("no switch answers at %s (%w): is it running? name its socket with --socket", c.socket, failed.Err)
+		}
+		return nil, fmt.Errorf("ask %s: %w", c.socket, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		return nil, refusalOf(response)
+	}
+	return response, nil
 }
 
 // refusalOf is the error that the switch answered with. A configuration that it

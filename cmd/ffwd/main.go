@@ -65,7 +65,7 @@ func root() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see '%s --help'", err, c.CommandPath())}
 	})
-	c.AddCommand(runCommand(), checkCommand(), showCommand(), timeoutCommand(), reloadCommand(), queueCommand(),
+	c.AddCommand(runCommand(), checkCommand(), showCommand(), ctCommand(), timeoutCommand(), reloadCommand(), queueCommand(),
 		benchCommand(), captureCommand(), versionCommand())
 	return c
 }

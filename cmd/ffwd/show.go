@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -133,37 +132,22 @@ const flowPage = 1000
 
 // flows lists page by page, so that neither side holds more than one.
 func (s *shower) flows(c *client, w io.Writer) error {
-	query := url.Values{}
 	if !s.json {
 		fmt.Fprintln(w, "proto state original -> packets bytes reply -> packets bytes age expires")
 	}
 	all := control.FlowList{Flows: []control.FlowStatus{}}
-	for shown := 0; ; {
-		page := flowPage
-		if s.limit > 0 {
-			page = min(page, s.limit-shown)
-		}
-		query.Set("limit", strconv.Itoa(page))
-		var list control.FlowList
-		if err := c.get("/v1/flows", query, &list); err != nil {
-			return err
-		}
-		shown += len(list.Flows)
+	next, err := eachPage(c, url.Values{}, s.limit, func(flows []control.FlowStatus) error {
 		if s.json {
-			all.Flows = append(all.Flows, list.Flows...)
-		} else if err := printFlows(w, list.Flows); err != nil {
-			return err
+			all.Flows = append(all.Flows, flows...)
+			return nil
 		}
-		all.Next = list.Next
-		if list.Next == "" || s.limit > 0 && shown >= s.limit {
-			break
-		}
-		query.Set("after", list.Next)
+		return printFlows(w, flows)
+	})
+	if err != nil || !s.json {
+		return err
 	}
-	if s.json {
-		return printJSON(w, all)
-	}
-	return nil
+	all.Next = next
+	return printJSON(w, all)
 }
 
 func printFlows(w io.Writer, flows []control.FlowStatus) error {

@@ -1,0 +1,73 @@
+package ct
+
+import "sync/atomic"
+
+// EventKind is what happened to a flow.
+type EventKind uint8
+
+// The kinds, as conntrack prints them.
+const (
+	EventNew     EventKind = iota // confirmed
+	EventUpdate                   // its state, or whether it was answered or is assured, changed
+	EventDestroy                  // expired, deleted, or replaced by a new connection
+)
+
+// String returns the kind's one word.
+func (k EventKind) String() string { return [...]string{"NEW", "UPDATE", "DESTROY"}[k] }
+
+// Event is one change of one flow, and what the flow was right after it.
+type Event struct {
+	Kind EventKind
+	Flow Info
+}
+
+// Events is a bounded ring that carries a table's events to one reader: one
+// producer, the table's worker, and one consumer. What finds no room is lost and
+// counted; no worker waits. Source: CT-10.
+type Events struct {
+	slots []Event
+	mask  uint32
+	lost  atomic.Uint64
+
+	_    [64]byte
+	tail atomic.Uint32 // next slot to fill
+	_    [60]byte
+	head atomic.Uint32 // next slot to empty
+}
+
+// NewEvents makes a ring; slots must be a power of two.
+func NewEvents(slots int) *Events {
+	return &Events{slots: make([]Event, slots), mask: uint32(slots - 1)}
+}
+
+// Lost returns how many events found no room since the ring was made.
+func (e *Events) Lost() uint64 { return e.lost.Load() }
+
+// Take calls visit with each event that waits, oldest first, until it returns
+// false. Consumer only.
+func (e *Events) Take(visit func(*Event) bool) {
+	head, tail := e.head.Load(), e.tail.Load()
+	for more := true; more && head != tail; head++ {
+		more = visit(&e.slots[head&e.mask])
+		e.head.Store(head + 1)
+	}
+}
+
+// Report makes the table put its events into e from now on; nil ends that. Owner
+// worker only.
+func (t *Table) Report(e *Events) { t.events = e }
+
+// tell puts an event into the ring.
+func (t *Table) tell(kind EventKind, flow uint32) {
+	e := t.events
+	if e == nil {
+		return
+	}
+	tail := e.tail.Load()
+	if tail-e.head.Load() > e.mask {
+		e.lost.Add(1)
+		return
+	}
+	e.slots[tail&e.mask] = Event{kind, t.Info(flow, t.latestNs)}
+	e.tail.Store(tail + 1)
+}

@@ -1,0 +1,56 @@
+package ct
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Filter chooses flows for listings. What is left out matches all; addresses and
+// ports are those of the original direction. Source: CT-10.
+type Filter struct {
+	Proto            *uint8
+	Zone             *uint16
+	Src, Dst         netip.Prefix // invalid: any
+	SrcPort, DstPort *uint16      // of a flow with ports, or an ICMP query's identifier
+	Mark, MarkMask   uint32       // a flow matches if its mark is Mark in the bits of MarkMask
+	State            string       // of the tracker, or UNREPLIED or ASSURED; any case
+	Family           int          // 4 or 6; 0: both
+}
+
+// Empty reports whether the filter matches every flow.
+func (f *Filter) Empty() bool { return *f == Filter{} }
+
+// Match reports whether a flow is chosen. It does not allocate.
+func (f *Filter) Match(i *Info) bool {
+	switch {
+	case f.Proto != nil && *f.Proto != i.Proto,
+		f.Zone != nil && *f.Zone != i.Zone,
+		f.Src.IsValid() && !f.Src.Contains(i.Original.Src),
+		f.Dst.IsValid() && !f.Dst.Contains(i.Original.Dst),
+		f.SrcPort != nil && *f.SrcPort != i.Original.SrcPort,
+		f.DstPort != nil && *f.DstPort != i.Original.DstPort,
+		i.Mark&f.MarkMask != f.Mark,
+		f.Family == 4 && !i.Original.Src.Is4(),
+		f.Family == 6 && !i.Original.Src.Is6():
+		return false
+	}
+	switch {
+	case f.State == "", strings.EqualFold(f.State, i.State.String()):
+		return true
+	case strings.EqualFold(f.State, "UNREPLIED"):
+		return !i.Replied
+	case strings.EqualFold(f.State, "ASSURED"):
+		return i.Assured
+	}
+	return false
+}
+
+// KnownState reports whether a word can be a Filter's State.
+func KnownState(word string) bool {
+	for s := range NumStates {
+		if states[s].name != "" && strings.EqualFold(word, states[s].name) {
+			return true
+		}
+	}
+	return strings.EqualFold(word, "ASSURED") // UNREPLIED is a state too
+}
