@@ -33,6 +33,8 @@ var floor = map[string][]string{
 	"queue/wire":   {},
 	"queue/client": {"queue/wire"},
 
+	"examples/dnsguard": {"queue/client"},
+
 	"bench":    {"capture", "conf", "ct", "mem", "clock", "packet"},
 	"control":  {"conf", "packet", "mem", "clock", "epoch", "ct", "fib", "policy", "pipeline", "pmd", "slowpath", "queue"},
 	"cmd/ffwd": {"control", "conf", "bench", "capture", "pmd", "packet", "pipeline", "queue/client"},

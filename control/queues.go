@@ -3,6 +3,7 @@ package control
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -52,7 +53,11 @@ func (s *Switch) serveQueues(c *conf.Config) error {
 	if err != nil {
 		return fmt.Errorf("control.queue_socket: %w", err)
 	}
-	s.undo(queue.Serve(s.queues, l.(*net.UnixListener), s.epoch, s.log).Close)
+	socket, ok := l.(*net.UnixListener)
+	if !ok {
+		return errors.Join(fmt.Errorf("control.queue_socket: a listener of type %T", l), l.Close())
+	}
+	s.undo(queue.Serve(s.queues, socket, s.epoch, s.log).Close)
 	s.log.Info("queue socket open", "path", c.Control.QueueSocket)
 	return nil
 }

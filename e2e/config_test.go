@@ -20,7 +20,8 @@ max_flows_ipv6 = 16384
 [metrics]
 address = ""
 [control]
-socket = "%s/ffwd.sock"
+socket = "%[3]s/ffwd.sock"
+queue_socket = "%[3]s/queue.sock"
 `, b.hugePages, strings.Trim(strings.ReplaceAll(fmt.Sprint(b.cores), " ", ","), "[]"), b.dir)
 	near := "lan"
 	lanAddresses := addresses(b.client)
