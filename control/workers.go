@@ -66,30 +66,49 @@ func (s *Switch) buildWorkers(c *conf.Config) error {
 // steering tells the ports whose packets are handed over in software, so that
 // both directions of a flow come to one worker.
 //
-// Hardware is relied on only if every port has it, with one number of queues:
-// its hash is not ours, so a flow that came in by such a port and went back by
-// another would meet two workers. Source: CT-1.
+// Hardware is relied on only if every port spreads flows alike: its hash is not
+// ours, so a flow that came in by such a port and went back by another would meet
+// two workers. Source: CT-1.
 func steering(c *conf.Config, t topology) []bool {
 	workers := len(c.Workers.Cores)
 	steered := make([]bool, len(t.ports))
 	if workers < 2 {
 		return steered
 	}
-	hardware := true
-	for _, p := range t.ports {
-		hardware = hardware && p.SymmetricRSS() && len(p.RxQueues()) == len(t.ports[0].RxQueues())
+	spreads := make([]spread, len(t.ports))
+	for i, p := range t.ports {
+		spreads[i] = spread{p.SymmetricRSS(), len(p.RxQueues()), p.RETASize()}
 	}
+	hardware := alike(spreads, workers)
 	for i, p := range t.ports {
 		switch c.Ports[int(t.maps[i].Untagged)-1].Steering {
 		case conf.SteeringSoftware:
 			steered[i] = true
 		case conf.SteeringAuto:
 			// Without flows nobody cares who has a packet, as long as all have some.
-			spread := !c.CT.Enabled && len(p.RxQueues()) >= workers
-			steered[i] = !hardware && !spread
+			anyWillDo := !c.CT.Enabled && len(p.RxQueues()) >= workers
+			steered[i] = !hardware && !anyWillDo
 		}
 	}
 	return steered
+}
+
+// spread is how a port's hardware gives packets to queues.
+type spread struct {
+	symmetric    bool
+	queues, reta int // entries of its redirection table
+}
+
+// alike tells whether a flow's hash leads to the same worker on every port: entry
+// hash mod reta of the table, whose queue is that modulo the queues. With tables of
+// different sizes that is the same only if the queues divide both.
+func alike(ports []spread, workers int) bool {
+	for _, p := range ports {
+		if !p.symmetric || p.queues != workers || p.reta != ports[0].reta && (p.reta%workers != 0 || ports[0].reta%workers != 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // poolOf returns the mbuf pool next to a core.

@@ -137,6 +137,10 @@ func (p *Port) SymmetricRSS() bool {
 	return p.symmetricRSS
 }
 
+// RETASize returns the entries of the device's redirection table, 0 if it has none.
+// Entry i leads to queue i modulo the number of queues.
+func (p *Port) RETASize() int { return p.info.RETASize }
+
 // Start lets packets flow.
 func (p *Port) Start() error {
 	p.mu.Lock()
