@@ -296,7 +296,8 @@ func TestFloodToTheRouter(t *testing.T) {
 	}
 }
 
-// flood sends datagrams as fast as it can until it is stopped.
+// flood sends datagrams until it is stopped: far more than the router's kernel is to
+// get, and fewer than fill the wire, where nobody can tell one from the other.
 func (h *host) flood(t *testing.T, to netip.AddrPort) (stop func()) {
 	t.Helper()
 	var c net.Conn
@@ -308,8 +309,11 @@ func (h *host) flood(t *testing.T, to netip.AddrPort) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for message := make([]byte, 100); !ended.Load(); {
-			c.Write(message) // refused, now and then: the port is closed
+		const each, pause = 100, 5 * time.Millisecond // 20,000 a second at most
+		for message := make([]byte, 100); !ended.Load(); time.Sleep(pause) {
+			for range each {
+				c.Write(message) // refused, now and then: the port is closed
+			}
 		}
 	}()
 	stop = func() {
