@@ -47,7 +47,9 @@ func (t *Timeouts) Of(protocol Tracker) map[string]*Duration {
 			continue
 		}
 		for _, state := range tomlFields(field.Type()) {
-			set[state.key] = field.Field(state.index).Addr().Interface().(*Duration)
+			if d, isDuration := field.Field(state.index).Addr().Interface().(*Duration); isDuration {
+				set[state.key] = d
+			}
 		}
 	}
 	return set
