@@ -161,6 +161,8 @@ func addFlows(to *FlowsReport, a, b *ct.Stats) {
 	to.Expired += b.Expired - a.Expired
 	to.Joined += b.Joined - a.Joined
 	to.Full += b.Full - a.Full
+	to.EarlyDropped += b.EarlyDropped - a.EarlyDropped
+	to.Related += b.Related - a.Related
 	to.Invalid += b.Invalid - a.Invalid
 }
 

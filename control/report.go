@@ -114,9 +114,11 @@ type FlowsReport struct {
 	IPv6              uint64  `json:"ipv6"`
 	Created           uint64  `json:"created"`
 	Expired           uint64  `json:"expired"`
-	Joined            uint64  `json:"joined"`  // packets whose flow was there when it was confirmed
-	Full              uint64  `json:"full"`    // new flows refused
-	Invalid           uint64  `json:"invalid"` // packets that fit no flow and may not start one
+	Joined            uint64  `json:"joined"`        // packets whose flow was there when it was confirmed
+	Full              uint64  `json:"full"`          // new flows refused
+	EarlyDropped      uint64  `json:"early_dropped"` // unanswered or ended flows that gave way to new ones
+	Related           uint64  `json:"related"`       // ICMP errors about a flow
+	Invalid           uint64  `json:"invalid"`       // packets that fit no flow and may not start one
 	TableBytes        uint64  `json:"table_bytes"`
 	TableBytesPerFlow float64 `json:"table_bytes_per_flow"` // at the configured maximum
 }

@@ -278,6 +278,9 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 		list = &t.free[1]
 	}
 	i := list.take(t.cold)
+	if i == 0 && t.makeRoom(p.Hash, p.Is(packet.IsIPv6)) {
+		i = list.take(t.cold)
+	}
 	if i == 0 {
 		t.Full++
 		return false

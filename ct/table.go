@@ -79,6 +79,7 @@ type Stats struct {
 	Created        uint64 // flows confirmed
 	Expired        uint64
 	Joined         uint64 // packets found, at confirmation, that their flow was there already (CT-6)
+	EarlyDropped   uint64 // unanswered or ended flows that gave way to new ones (CT-7)
 	Full           uint64 // new flows refused because the table was full (CT-7)
 	Related        uint64 // ICMP errors about a flow
 	Invalid        uint64 // packets that fit no flow and may not start one

@@ -95,6 +95,8 @@ func TestAgainstPlainMap(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer table.Close()
+		events := NewEvents(256)
+		table.Report(events)
 		model := map[tuple]*want{} // under both directions
 		live := [2]int{}
 		now := int64(0)
@@ -110,6 +112,7 @@ func TestAgainstPlainMap(t *testing.T) {
 			}
 			// Expiry is late by at most one slot: leave the model no such doubt.
 			table.Expire(now, 1<<20)
+			events.Take(func(*Event) bool { return true })
 			for k, w := range model {
 				limit := 10 * second
 				if w.stream {
@@ -126,6 +129,18 @@ func TestAgainstPlainMap(t *testing.T) {
 			}
 			p := send(table, now, timeouts, of)
 			w := model[of]
+			events.Take(func(e *Event) bool { // what gave way to this one was never answered
+				if o := e.Flow.Original; e.Kind == EventDestroy {
+					gone := tuple{o.Src, o.Dst, o.SrcPort, o.DstPort, e.Flow.Proto}
+					if live[family] != [2]int{MinFlows, 16}[family] || model[gone] == nil || model[gone].packets[Reply] != 0 {
+						t.Fatalf("%v went: %+v", gone, model[gone])
+					}
+					delete(model, gone)
+					delete(model, gone.reversed())
+					live[family]--
+				}
+				return true
+			})
 			if w == nil {
 				if live[family] == [2]int{MinFlows, 16}[family] {
 					if p.Flow != 0 {
@@ -193,8 +208,9 @@ func TestFillEmptyFill(t *testing.T) {
 		now := int64(round) * 3600 * second
 		for i := range n + 10 {
 			send(table, now, timeouts, udp4(i))
+			send(table, now, timeouts, udp4(i).reversed()) // or it would give way to others
 		}
-		if table.Flows4 != n || table.Full != uint64(10*(round+1)) {
+		if table.Flows4 != n || table.Full != uint64(20*(round+1)) {
 			t.Fatalf("round %d: %d flows, %d refused", round, table.Flows4, table.Full)
 		}
 		for i := range n {
@@ -389,5 +405,28 @@ func TestWalkGoesOnWhereItWasEnded(t *testing.T) {
 	}
 	if len(seen) != 10 || steps != 11 {
 		t.Errorf("%d of 10 flows in %d steps, want 11", len(seen), steps)
+	}
+}
+
+// CT-7: when the table is full, flows that were never answered give way to new ones,
+// and answered ones do not.
+func TestEarlyDrop(t *testing.T) {
+	table := newTable(t, 1000, 0)
+	for i := range 1000 {
+		send(table, 0, DefaultTimeouts(), udp4(i))
+		if i < 500 {
+			send(table, 0, DefaultTimeouts(), udp4(i).reversed())
+		}
+	}
+	for i := range 10_000 {
+		send(table, second, DefaultTimeouts(), udp4(1000+i))
+	}
+	if table.Flows4 != 1000 || table.EarlyDropped+table.Full != 10_000 || table.EarlyDropped < 9000 {
+		t.Errorf("%d flows, %d gave way, %d refused", table.Flows4, table.EarlyDropped, table.Full)
+	}
+	for i := range 500 {
+		if p := send(table, second, DefaultTimeouts(), udp4(i)); p.State != packet.CtEstablished {
+			t.Fatalf("answered flow %d gave way: %v", i, p.State)
+		}
 	}
 }

@@ -136,8 +136,15 @@ func TestTableFull(t *testing.T) {
 	flow := func(i int) []byte {
 		return frame(ip4(a4, b4, layers.IPProtocolUDP), udp(uint16(i), 2000), data(4))
 	}
-	for i := range ct.MinFlows + 10 {
+	answer := func(i int) []byte {
+		return back(ip4(b4, a4, layers.IPProtocolUDP), udp(2000, uint16(i)), data(4))
+	}
+	for i := range ct.MinFlows {
 		w.send(0, flow(i))
+		w.send(1, answer(i)) // or it would give way to those that come
+	}
+	for i := range 10 {
+		w.send(0, flow(ct.MinFlows+i))
 	}
 	if w.drops(packet.CtTableFull) != 10 {
 		t.Fatalf("%d refused", w.drops(packet.CtTableFull))
