@@ -80,8 +80,20 @@ func printConfig(w io.Writer, v variant, s *setup) {
 	if v.unreplied > 0 {
 		fmt.Fprintf(w, "[ct.timeouts.udp]\nunreplied = %q\n\n", v.unreplied)
 	}
-	fmt.Fprintf(w, "[metrics]\naddress = \"\"\n\n[slow_path]\nenabled = \"off\"\n\n[control]\nsocket = \"\"\n\n[log]\nlevel = \"warn\"\n\n")
+	fmt.Fprintf(w, "[metrics]\naddress = \"\"\n\n[slow_path]\nenabled = \"off\"\n\n[log]\nlevel = \"warn\"\n\n[control]\nsocket = \"\"\n")
+	printQueue(w, v)
 	printRoutes(w, v.routes, s.ipv6)
+}
+
+// printQueue ends the table that control's socket is in.
+func printQueue(w io.Writer, v variant) {
+	if v.queuedBits == 0 {
+		fmt.Fprintln(w)
+		return
+	}
+	queued := netip.PrefixFrom(clientNet.Addr(), clientNet.Bits()+v.queuedBits)
+	fmt.Fprintf(w, "queue_socket = %q\n\n[[queues]]\nnumber = 0\n\n", v.queueSocket)
+	fmt.Fprintf(w, "[[rules]]\naction = \"queue\"\nqueue = 0\nsrc = [%q]\n\n", queued)
 }
 
 // mtuBytes is the MTU that the frames of the load need, and IPv6 wants in any case.

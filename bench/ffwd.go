@@ -31,7 +31,8 @@ type report struct {
 		Created           uint64  `json:"created"`
 		TableBytesPerFlow float64 `json:"table_bytes_per_flow"`
 	} `json:"flows"`
-	AllocsPerPacket *float64 `json:"allocs_per_packet"`
+	Queues          []queueReport `json:"queues"`
+	AllocsPerPacket *float64      `json:"allocs_per_packet"`
 }
 
 // lossLimit is the share of packets that may be missing at the sink: counters are
@@ -40,6 +41,9 @@ const lossLimit = 0.01
 
 // ffwd measures one configuration of the switch.
 func (p *processes) ffwd(ctx context.Context, v variant, s *setup) (sample, error) {
+	if v.scenario == verdictQueue {
+		return p.verdictQueue(ctx, v, s)
+	}
 	path := filepath.Join(p.dir, "ffwd.toml")
 	if err := writeConfig(path, v, s); err != nil {
 		return sample{}, err

@@ -79,6 +79,11 @@ func notes(r *Result) []string {
 		list = append(list, fmt.Sprintf("%.2f M new flows/s per worker (bar %.0f %s; %.0f%% of packets)",
 			r.NewFlowsPerS/1e6, barNewFlowsPerS/1e6, verdict(r.NewFlowsPerS >= barNewFlowsPerS), r.NewFlowShare*100))
 	}
+	if v := r.Verdicts; v != nil {
+		list = append(list, fmt.Sprintf("%.2f M verdicts/s (bar %.1f %s), %.1f%% of other packets lost (bar %.0f%% %s)",
+			v.PerS/1e6, barVerdictsPerS/1e6, verdict(v.PerS >= barVerdictsPerS), v.UnqueuedLoss*100, barUnqueuedLoss*100, verdict(v.UnqueuedLoss <= barUnqueuedLoss)),
+			fmt.Sprintf("p50 %.0f us, p99 %.0f us at %.2f M verdicts/s", v.HalfP50*1e6, v.HalfP99*1e6, v.HalfPerS/1e6))
+	}
 	if r.NsPerFragment > 0 {
 		list = append(list, fmt.Sprintf("%.1f ns above the floor for each of %.1f fragments", r.NsPerFragment, r.Fragments))
 	}

@@ -21,12 +21,13 @@ type Result struct {
 	Fragments     float64 `json:"fragments,omitempty"`       // that left for each packet
 	Peers         []Peer  `json:"peers,omitempty"`           // what did the same work on the same packets
 
-	Stages            []Stage  `json:"stages,omitempty"`
-	NewFlowsPerS      float64  `json:"new_flows_per_s,omitempty"`      // per worker
-	NewFlowShare      float64  `json:"new_flow_share,omitempty"`       // of the packets, those that made a flow
-	ScalingToOne      float64  `json:"scaling_to_one,omitempty"`       // mpps, to that of one worker with the same load
-	AllocsPerPacket   *float64 `json:"allocs_per_packet,omitempty"`    // of Go's heap
-	TableBytesPerFlow float64  `json:"table_bytes_per_flow,omitempty"` // at the configured maximum
+	Stages            []Stage   `json:"stages,omitempty"`
+	Verdicts          *Verdicts `json:"verdicts,omitempty"`             // of a verdict queue, in the best repetition
+	NewFlowsPerS      float64   `json:"new_flows_per_s,omitempty"`      // per worker
+	NewFlowShare      float64   `json:"new_flow_share,omitempty"`       // of the packets, those that made a flow
+	ScalingToOne      float64   `json:"scaling_to_one,omitempty"`       // mpps, to that of one worker with the same load
+	AllocsPerPacket   *float64  `json:"allocs_per_packet,omitempty"`    // of Go's heap
+	TableBytesPerFlow float64   `json:"table_bytes_per_flow,omitempty"` // at the configured maximum
 
 	Repetitions int  `json:"repetitions"`
 	HugePages   bool `json:"huge_pages"`
@@ -63,4 +64,5 @@ type sample struct {
 	newFlowShare      float64
 	allocsPerPacket   *float64
 	tableBytesPerFlow float64
+	verdicts          *Verdicts
 }

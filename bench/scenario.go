@@ -16,12 +16,13 @@ const (
 	fragmentation    = "fragment"
 	newFlows         = "new-flows"
 	statefulTwoCores = "stateful-2-workers"
+	verdictQueue     = "verdict-queue"
 )
 
 // Scenarios lists the names that Options.Scenarios takes. The floor and macswap are
 // measured with every load, tables only with peers.
 func Scenarios() []string {
-	return []string{stateful, statefulTCP, stateless, statelessIPv6, fragmentation, newFlows, statefulTwoCores, tableLookup, tableInsert}
+	return []string{stateful, statefulTCP, stateless, statelessIPv6, fragmentation, newFlows, statefulTwoCores, verdictQueue, tableLookup, tableInsert}
 }
 
 // load is what is offered: one capture per worker.
@@ -53,6 +54,9 @@ type variant struct {
 	egressMTU int           // 0: as large as the frames
 	barNs     float64       // 0: no bar
 	peers     []peer        // that do the same work
+
+	queuedBits  int    // a rule queues one in two to the power of it of the flows; 0: none
+	queueSocket string // for its listener
 }
 
 // group is a load and everything that is measured with it, back to back.
@@ -75,6 +79,8 @@ const (
 	barNewFlowsPerS   = 4e6
 	barScalingTwo     = 1.8
 	barBytesPerFlow   = 128
+	barVerdictsPerS   = 1.5e6
+	barUnqueuedLoss   = 0.05
 )
 
 // Sizes of loads and tables.
@@ -133,6 +139,7 @@ func catalogue() []group {
 		{load{flows: distinctNewFlows, workers: 1}, []variant{
 			{scenario: newFlows, routes: 1, maxFlows: newFlowsMaxFlows, unreplied: newFlowsUnreplied},
 		}},
+		{load{flows: 1_000, workers: 1}, []variant{{scenario: verdictQueue, routes: 1}}},
 		{load{flows: 60_000, replies: true, workers: 2}, []variant{{scenario: statefulTwoCores, routes: 1, barNs: barNs60k}}},
 	}
 }

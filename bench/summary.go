@@ -23,6 +23,11 @@ func summarize(row Result, samples []sample) Result {
 	}
 	row.TableBytesPerFlow = samples[0].tableBytesPerFlow
 	row.Stages = medianStages(samples)
+	for _, s := range samples {
+		if s.verdicts != nil && (row.Verdicts == nil || s.verdicts.PerS > row.Verdicts.PerS) {
+			row.Verdicts = s.verdicts
+		}
+	}
 	for _, s := range samples { // the worst: there should be none at all
 		if s.allocsPerPacket != nil && (row.AllocsPerPacket == nil || *s.allocsPerPacket > *row.AllocsPerPacket) {
 			row.AllocsPerPacket = s.allocsPerPacket
