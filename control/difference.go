@@ -73,7 +73,7 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 	r.Created += b.Created - a.Created
 	r.Transmitted += b.Transmitted - a.Transmitted
 	r.FromKernel += b.FromKernel - a.FromKernel
-	r.Held += int64(b.HandedOver-a.HandedOver) - int64(b.TakenOver-a.TakenOver)
+	r.Held += int64(b.HandedOver-a.HandedOver) - int64(b.TakenOver-a.TakenOver) + int64(b.Held-a.Held)
 	r.FastForwarded += b.FastForwarded - a.FastForwarded
 	r.Fragmented += b.Fragmented - a.Fragmented
 	r.Fragments += b.Fragments - a.Fragments

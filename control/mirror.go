@@ -37,8 +37,30 @@ func (s *Switch) openMirror(c *conf.Config) error {
 		return fmt.Errorf("slow path: %w", err)
 	}
 	s.undo(s.mirror.Close)
+	s.resolver, err = slowpath.OpenResolver(slowpath.ResolverConfig{
+		Netns: s.slow.Netns(), Mirror: s.mirror, Workers: len(c.Workers.Cores),
+		Index: func(iface uint16) int { return s.slow.Twin(iface).Index() },
+		Used:  s.neighboursUsed,
+	})
+	if err != nil {
+		return fmt.Errorf("slow path: %w", err)
+	}
+	s.undo(s.resolver.Close)
 	status := s.mirror.Status()
 	s.log.Info("kernel mirrored", "routes", status.Routes[slowpath.Installed], "addresses", status.Addresses, "neighbours", status.Neighbours)
+	return nil
+}
+
+// startResolver makes the kernel look for what workers ask for. It asks workers for
+// counters, and so begins after them and ends before.
+func (s *Switch) startResolver(*conf.Config) error {
+	if s.resolver != nil {
+		s.resolver.Start()
+		s.undo(func() error {
+			s.resolver.Stop()
+			return nil
+		})
+	}
 	return nil
 }
 
@@ -49,6 +71,29 @@ func (s *Switch) pinned(c *conf.Config) map[slowpath.Neighbour]fib.MAC {
 		all[slowpath.Neighbour{Iface: at.iface, Addr: at.addr}] = mac
 	}
 	return all
+}
+
+// neighboursUsed returns for each neighbour how many packets went by it. Source: SP-3.
+func (s *Switch) neighboursUsed(list []slowpath.Neighbour) []uint64 {
+	sums := make([]uint64, len(list))
+	keys := make([][]fib.Counter, len(s.tables)) // by table, and whose they are
+	owners := make([][]int, len(s.tables))
+	for i, n := range list {
+		vrf := s.interfaces[n.Iface].VRF
+		of, err := s.tables[vrf].CountersVia(n.Iface, n.Addr)
+		if err != nil {
+			continue // the interface is gone, and its neighbours with it
+		}
+		for _, k := range of {
+			keys[vrf], owners[vrf] = append(keys[vrf], k), append(owners[vrf], i)
+		}
+	}
+	for vrf := range keys {
+		for k, count := range s.routeCounts(vrf, keys[vrf]) {
+			sums[owners[vrf][k]] += count.Packets
+		}
+	}
+	return sums
 }
 
 // setAddresses makes an interface answer from its addresses, some of which the
@@ -81,15 +126,16 @@ func giveAddresses(in *pipeline.Interface, addresses []netip.Prefix) {
 
 // MirrorStatus answers GET /v1/mirror: what the tables have of the kernel.
 type MirrorStatus struct {
-	On         bool                  `json:"on"`
-	Because    string                `json:"because,omitempty"` // why it is off
-	Netns      string                `json:"netns"`             // "": our own
-	Tables     []conf.Mirror         `json:"tables"`
-	Routes     map[string]int        `json:"routes"` // of the kernel, by what became of them
-	Addresses  int                   `json:"addresses"`
-	Neighbours int                   `json:"neighbours"`
-	Refused    int                   `json:"neighbours_refused"`
-	Feeds      []slowpath.FeedStatus `json:"feeds"`
+	On         bool                    `json:"on"`
+	Because    string                  `json:"because,omitempty"` // why it is off
+	Netns      string                  `json:"netns"`             // "": our own
+	Tables     []conf.Mirror           `json:"tables"`
+	Routes     map[string]int          `json:"routes"` // of the kernel, by what became of them
+	Addresses  int                     `json:"addresses"`
+	Neighbours int                     `json:"neighbours"`
+	Refused    int                     `json:"neighbours_refused"`
+	Feeds      []slowpath.FeedStatus   `json:"feeds"`
+	Resolver   slowpath.ResolverStatus `json:"resolver"`
 }
 
 func (s *Switch) getMirror(*http.Request) (any, error) {
@@ -104,6 +150,7 @@ func (s *Switch) getMirror(*http.Request) (any, error) {
 		status.Routes[outcome.String()] = n
 	}
 	status.Addresses, status.Neighbours, status.Refused, status.Feeds = now.Addresses, now.Neighbours, now.Refused, now.Feeds[:]
+	status.Resolver = s.resolver.Status()
 	return status, nil
 }
 

@@ -105,6 +105,7 @@ func (s *Switch) tell(c *conf.Config) {
 func (s *Switch) wireSlowPath(to *pipeline.Config) {
 	if s.slow != nil {
 		to.Punts, to.Kernel = s.slow.Sink(to.Index), s.slow.Source(to.Index)
+		to.Resolver = s.resolver.Asker(to.Index)
 	}
 }
 

@@ -49,6 +49,7 @@ type Switch struct {
 
 	slow     *slowpath.SlowPath // nil: there is none
 	mirror   *slowpath.Mirror   // as above
+	resolver *slowpath.Resolver // as above
 	slowOff  string             // why
 	dispatch pipeline.Dispatch
 	secret   ct.Secret // of the hash of flows
@@ -115,7 +116,7 @@ func (s *Switch) start(c *conf.Config) (*Switch, error) {
 	s.clock = clock.New()
 	s.config = c
 	for _, step := range []func(*conf.Config) error{
-		s.openPorts, s.build, s.openSlowPath, s.openMirror, s.buildQueues, s.buildWorkers, s.runWorkers, s.watch, s.serveQueues, s.serve,
+		s.openPorts, s.build, s.openSlowPath, s.openMirror, s.buildQueues, s.buildWorkers, s.runWorkers, s.startResolver, s.watch, s.serveQueues, s.serve,
 	} {
 		if err := step(c); err != nil {
 			return nil, errors.Join(err, s.unwind())

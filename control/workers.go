@@ -191,7 +191,7 @@ func (s *Switch) checkConservation(last sample) error {
 	for i := range last.workers {
 		c := &last.workers[i].counters
 		in := c.Received + c.Created + c.TakenOver
-		out := c.Transmitted + c.Dropped() + c.Punted() + c.HandedOver
+		out := c.Transmitted + c.Dropped() + c.Punted() + c.HandedOver + c.Held
 		if in != out {
 			return fmt.Errorf("%w: worker %d: received %d + created %d + taken over %d = %d, transmitted %d + dropped %d + punted %d + handed over %d = %d",
 				ErrConservation, i, c.Received, c.Created, c.TakenOver, in, c.Transmitted, c.Dropped(), c.Punted(), c.HandedOver, out)

@@ -72,6 +72,14 @@ func (c *Counts) Add(a *Adjacency, packets, bytes uint64) {
 	s.Bytes += bytes
 }
 
+// Take undoes Add for packets that are looked up again later.
+func (c *Counts) Take(a *Adjacency, packets, bytes uint64) {
+	if s := &c.slots[a.ID]; s.age == a.age {
+		s.Packets -= packets
+		s.Bytes -= bytes
+	}
+}
+
 // AddBurst counts a burst: packet i, of bytes[i], was sent to lines[at[i]].
 //
 // What comes in one burst mostly goes one way. Adding up in registers then spares

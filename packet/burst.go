@@ -21,6 +21,7 @@ const (
 	Reject           // drop, and answer with the ICMP error in Answer
 	Punt             // to the slow path, byte for byte as received
 	Held             // already owned by somebody else (handoff ring)
+	Await            // keep until the next hop's address on its link is known
 	Queue            // to a listener in another process
 )
 
@@ -113,7 +114,9 @@ type Burst struct {
 	// Divert: a packet that is still under way may have a punt reason already. It
 	// is the slow path's, once the hooks have let it pass.
 	Divert bool
-	Pkts   [MaxBurst]Packet
+	// Glean: a packet's next hop has no known address on its link.
+	Glean bool
+	Pkts  [MaxBurst]Packet
 }
 
 // Live returns the packets of the burst.

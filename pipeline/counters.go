@@ -5,13 +5,14 @@ import "ffwd/packet"
 // Counters are one worker's counters, written by it alone and read through
 // Worker.Counters, between two polls. At every such read
 //
-//	Received + Created + TakenOver = Transmitted + drops + punts + HandedOver
+//	Received + Created + TakenOver = Transmitted + drops + punts + HandedOver + Held
 //
 // Source: FF-12.
 type Counters struct {
 	Received    uint64
 	Created     uint64 // ICMP errors, TCP resets, fragments beyond the first of each packet, what the slow path sent
 	Transmitted uint64
+	Held        uint64 // now, until their neighbour is known
 	HandedOver  uint64 // to the worker that owns the flow
 	TakenOver   uint64 // from the worker that received the packet
 	Drops       [packet.NumReasons]uint64
@@ -75,7 +76,7 @@ func sum(of []uint64) (n uint64) {
 func (c *Counters) Add(other *Counters) {
 	for _, f := range [...]struct{ to, from *uint64 }{
 		{&c.Received, &other.Received}, {&c.Created, &other.Created},
-		{&c.Transmitted, &other.Transmitted}, {&c.HandedOver, &other.HandedOver},
+		{&c.Transmitted, &other.Transmitted}, {&c.Held, &other.Held}, {&c.HandedOver, &other.HandedOver},
 		{&c.TakenOver, &other.TakenOver}, {&c.FastForwarded, &other.FastForwarded},
 		{&c.Fragmented, &other.Fragmented}, {&c.Fragments, &other.Fragments},
 		{&c.Errors, &other.Errors}, {&c.Resets, &other.Resets}, {&c.ErrorsLimited, &other.ErrorsLimited},

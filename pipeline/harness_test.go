@@ -276,7 +276,7 @@ func (w *world) send(port int, frames ...[]byte) (out [2][][]byte) {
 // Source: FF-12.
 func (w *world) checkConservation() {
 	c, _ := w.worker.Counters()
-	in, out := c.Received+c.Created+c.TakenOver, c.Transmitted+c.Dropped()+c.Punted()+c.HandedOver
+	in, out := c.Received+c.Created+c.TakenOver, c.Transmitted+c.Dropped()+c.Punted()+c.HandedOver+c.Held
 	if in != out {
 		w.t.Errorf("conservation: received %d + created %d + taken over %d, but transmitted %d + dropped %d + punted %d + handed over %d",
 			c.Received, c.Created, c.TakenOver, c.Transmitted, c.Dropped(), c.Punted(), c.HandedOver)

@@ -22,12 +22,19 @@ func (w *Worker) output(b *packet.Burst) {
 		w.tellSenders(b)
 	}
 	w.dispose(b, 1)
-	if w.errors.N == 0 {
-		return
+	if w.errors.N > 0 {
+		w.errors.NowNs = b.NowNs
+		if w.holder != nil {
+			w.holder.final = false // that was about the packets which the errors are about
+		}
+		w.sendErrors()
 	}
-	// ICMP errors are routed like any packet, but never answered.
-	w.errors.NowNs = b.NowNs
-	for _, stage := range [...]int{stageRoute, stageMTU, stageRewrite} {
+}
+
+// sendErrors sends the ICMP errors in w.errors. They are routed like any packet,
+// but never answered.
+func (w *Worker) sendErrors() {
+	for _, stage := range [...]int{stageRoute, stageNeighbour, stageMTU, stageRewrite} {
 		w.stages[stage].Process(&w.errors)
 	}
 	for i := range w.errors.Live() {
@@ -110,6 +117,8 @@ func (w *Worker) settle(i int, p *packet.Packet, nowNs int64, credit uint64) {
 		w.discard(p)
 	case packet.Punt:
 		w.punt(p, nowNs)
+	case packet.Await:
+		w.hold(p, nowNs, credit)
 	case packet.Queue:
 		w.enqueue(p, &w.queued[i], nowNs)
 	default:

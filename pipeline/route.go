@@ -13,7 +13,7 @@ import (
 //
 // Needs:  Parse; Tuple for the choice among equal next hops.
 // Writes: NextHop (an adjacency's index), Egress, MTU; the counters of next hops.
-// Drops:  blackhole; no_route, unreachable, prohibited, no_neighbour with an ICMP error.
+// Drops:  blackhole; no_route, unreachable, prohibited with an ICMP error.
 // Punts:  local, multicast (subnet broadcast), slow_route.
 // Source: FF-5, FF-8, FF-12, FF-14, FF-16.
 type Route struct {
@@ -38,6 +38,7 @@ func (r *routeBatch) count(table *fib.Table, to *fib.Counts) {
 
 // Process routes the burst, one VRF after the other.
 func (s *Route) Process(b *packet.Burst) {
+	b.Glean = false
 	if b.Divert {
 		keepLocal(b)
 	}
@@ -102,24 +103,29 @@ func (r *routeBatch) mark(b *packet.Burst, table *fib.Table, counts *fib.Counts)
 		p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, uint16(a.MTUBytes)
 	}
 	for i, at := range r.at[:others] {
-		markOther(&b.Pkts[at], table, &lines[r.adjacencies[i]], counts)
+		if markOther(&b.Pkts[at], table, &lines[r.adjacencies[i]], counts) {
+			b.Glean = true
+		}
 	}
 }
 
-// markOther handles groups, IPv6 and what cannot be forwarded.
-func markOther(p *packet.Packet, table *fib.Table, a *fib.Adjacency, counts *fib.Counts) {
+// markOther handles groups, IPv6 and what cannot be forwarded. It reports whether
+// the neighbour's address is not known: that is the Neighbour stage's, behind the
+// hook that may drop the packet.
+func markOther(p *packet.Packet, table *fib.Table, a *fib.Adjacency, counts *fib.Counts) (glean bool) {
 	if a.Kind == fib.Group {
 		a = table.Member(a, flowHash(p))
 		counts.Add(a, 1, uint64(p.L3Len()))
 	}
-	if a.Kind != fib.Forward {
+	if a.Kind != fib.Forward && a.Kind != fib.Glean {
 		unforwardable(p, a)
-		return
+		return false
 	}
 	p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, uint16(a.MTUBytes)
 	if p.Flags&packet.IsIPv6 != 0 && p.Egress != p.Ingress && linkLocal6(p.IPv6().Src()) {
 		p.DropFor(packet.Martian) // leaves its link. Source: RFC 4291 2.5.6
 	}
+	return a.Kind == fib.Glean
 }
 
 // unforwardable says what becomes of a packet whose route does not lead on.
@@ -135,8 +141,6 @@ func unforwardable(p *packet.Packet, a *fib.Adjacency) {
 		p.PuntFor(packet.PuntMulticast)
 	case fib.Blackhole:
 		p.DropFor(packet.Blackhole)
-	case fib.Glean:
-		p.RejectFor(packet.NoNeighbour, packet.HostUnreachable)
 	case fib.Unreachable:
 		p.RejectFor(packet.Unreachable, packet.HostUnreachable)
 	case fib.Punt:

@@ -27,7 +27,8 @@ type context struct {
 
 	queues VerdictQueues                     // nil: there are none
 	queued *[packet.MaxBurst]packet.Queueing // of the burst's packets with verdict Queue
-	resume []resumption                      // of a burst that comes back from queues; else nil
+	resume []resumption                      // of a burst that comes back from queues, or has been held; else nil
+	holder *holder                           // nil: nobody resolves neighbours
 }
 
 // Stages in the order of the packet's way; their numbers index Counters.Stages.
@@ -41,6 +42,7 @@ const (
 	stageRoute
 	stagePolicyOut
 	stageDivert
+	stageNeighbour
 	stageTTL
 	stageMTU
 	stageRedirect
@@ -53,7 +55,7 @@ const (
 // StageNames are the stages' names in metrics and listings.
 var StageNames = [numStages]string{
 	"parse", "reverse_path", "tuple", "steer", "conntrack", "policy_in", "route",
-	"policy_out", "divert", "ttl", "mtu", "redirect", "rewrite", "confirm", "output",
+	"policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm", "output",
 }
 
 // stages returns the one order. Those that a worker does not need are left nil.
@@ -68,6 +70,7 @@ func stages(c *context, s *Steer) [stageOutput]Stage {
 		stageRoute:       &Route{context: c},
 		stagePolicyOut:   newPolicy(c, ct.HookOut),
 		stageDivert:      &Divert{},
+		stageNeighbour:   &Neighbour{c},
 		stageTTL:         &TTL{c},
 		stageMTU:         &MTU{},
 		stageRedirect:    &Redirect{c},

@@ -55,6 +55,7 @@ type Config struct {
 	Steered  []bool        // by physical port: handed over in software; nil: none
 	Punts    PuntSink      // to the slow path; nil: there is none
 	Kernel   FrameSource   // from the slow path; nil: there is none
+	Resolver Resolver      // of neighbours; nil: who is not known cannot be reached
 	Queues   VerdictQueues // to listeners in other processes; nil: there are none
 	// Enter and Leave run on the worker's locked thread: affinity, DPDK registration.
 	Enter func() error
@@ -112,6 +113,9 @@ func NewWorker(c Config) (*Worker, error) {
 	w.context = context{snap: c.Snapshot.Load(), table: c.Table, secret: c.Secret, counters: &w.counter, ledger: newLedger(), received: next()}
 	w.garbage = txBuffer{mbufs: next()}
 	w.scratch = take(maxPieces)
+	if c.Resolver != nil {
+		w.holder = newHolder(c.Resolver)
+	}
 	if c.Queues != nil {
 		w.waits = new(waits)
 		w.queues, w.queued = c.Queues, &w.waits.queued
@@ -149,6 +153,9 @@ func (w *Worker) Run() error {
 		w.poll(true)
 	}
 	w.config.Group.receiving.Add(-1)
+	if w.holder != nil {
+		w.dropHeld()
+	}
 	if w.queues != nil {
 		w.queues.Drain()
 	}
@@ -189,6 +196,9 @@ func (w *Worker) poll(receive bool) {
 	}
 	if w.queues != nil {
 		returned = w.reinject(now)
+	}
+	if w.holder != nil {
+		w.review(now)
 	}
 	w.flush()
 	if w.table != nil {

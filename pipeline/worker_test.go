@@ -182,13 +182,13 @@ func TestBurstBounds(t *testing.T) {
 }
 
 // A poll allocates nothing, whatever it does: forward, create flows, fragment,
-// answer, drop, expire.
+// answer, drop, expire, hold.
 func TestNoAllocation(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(c *Config, _ *world) { c.Resolver = quietResolver{} })
 	w.setMTU(576)
 	expired := ip4(a4, b4, layers.IPProtocolUDP)
 	expired.TTL = 1
-	frames := [][]byte{udp4(10), udp6(10), udp4(1000), udp6(1000), frame(expired, udp(1, 2), data(4)), tcpFrame("S"), {1, 2, 3}}
+	frames := [][]byte{udp4(10), udp6(10), udp4(1000), udp6(1000), frame(expired, udp(1, 2), data(4)), tcpFrame("S"), stranger4(1), stranger6(1), {1, 2, 3}}
 	w.rx[0].frames = slices.Repeat(frames, 10)
 	w.worker.poll(true)
 	rx := w.worker.config.Rx[0].Queue.(*testRx)
@@ -200,8 +200,11 @@ func TestNoAllocation(t *testing.T) {
 			quiet.frame = f
 			w.worker.poll(true)
 		}
+		w.worker.review(testClock.Now() + holdNs + 1)
 	})
 	w.worker.config.Rx[0].Queue = rx
+	w.worker.review(testClock.Now() + 3*holdNs)
+	w.worker.flush()
 	if n != 0 {
 		t.Errorf("%.1f allocations per poll", n)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,12 @@ func (b *bell) ring() {
 func (b *bell) wait() {
 	var count [8]byte
 	_, _ = b.file.Read(count[:]) // closed: there is nobody to wait for
+}
+
+// waitUntil sleeps until the bell rings or a time.
+func (b *bell) waitUntil(t time.Time) {
+	_ = b.file.SetReadDeadline(t) // only a closed file has none
+	b.wait()
 }
 
 func (b *bell) close() error { return b.file.Close() }

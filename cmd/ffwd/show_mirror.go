@@ -28,6 +28,8 @@ func (s *shower) mirror(c *client, w io.Writer) error {
 		}
 	}
 	fmt.Fprintf(t, "addresses\t%d\t\nneighbours\t%d\t\nneighbours refused\t%d\t\n", status.Addresses, status.Neighbours, status.Refused)
+	r := status.Resolver
+	fmt.Fprintf(t, "neighbours asked for\t%d\t\nrefreshed\t%d\t\nwithout an answer\t%d\t\nwaiting\t%d\t\n", r.Asked, r.Refreshed, r.Forgotten, r.Waiting)
 	if err := t.Flush(); err != nil {
 		return err
 	}
