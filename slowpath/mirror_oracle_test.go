@@ -35,7 +35,7 @@ func command(t *rapid.T, told bool) string {
 	if told {
 		from = 3
 		if v6 { // mixed with others of their metric their order is not told
-			plain = " metric 30"
+			plain = " metric " + rapid.StringMatching("[0-9]{6}").Draw(t, "metric")
 		}
 	}
 	switch rapid.IntRange(from, 24).Draw(t, "what") {
@@ -111,7 +111,7 @@ func (b *mirrorBed) agree(rt rapid.TB, script []string) {
 	}
 	defer oracle.Close()
 	differ := ""
-	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if differ = b.difference(fresh); differ == "" {
 			return
 		}

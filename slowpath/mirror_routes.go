@@ -190,6 +190,10 @@ func (m *routeMirror) enterRoute(r message) {
 	if kind == fib.Unicast || kind == fib.RoutePunt {
 		c.hops = m.hops.intern(vrf, n.nexthop, n.hops, &m.twins)
 	}
+	if !key.is4 {
+		before := m.mixed(key, c.metric)
+		defer func() { m.unsure = m.unsure || before || m.mixed(key, c.metric) }()
+	}
 	switch {
 	case r.kind == unix.RTM_DELROUTE:
 		if !m.view.remove(key, c) && !key.is4 {

@@ -14,9 +14,6 @@ import (
 // add6 enters an IPv6 route as the kernel did. A replacement takes the place of
 // the first of its metric that has gateways as it has, or none as it has none;
 // failing that, of the first.
-//
-// Siblings are not neighbours in the kernel's list. Where others of their metric
-// are among them, which is a mistake more than a use, the order is asked for.
 func (m *routeMirror) add6(key routeKey, c candidate, flags uint16) {
 	if flags&unix.NLM_F_REPLACE != 0 {
 		m.view.add(key, c, instead, func(old candidate) bool { return m.viaGateways(old.hops) == m.viaGateways(c.hops) })
@@ -34,7 +31,6 @@ func (m *routeMirror) widen(key routeKey, c candidate) bool {
 			c.protocol = old.protocol // each hop has its own; listings show the first's
 			list[i] = c
 			m.view.store(key, list)
-			m.unsure = m.unsure || mixed(list, c.metric)
 			return true
 		}
 	}
@@ -53,7 +49,6 @@ func (m *routeMirror) narrow(key routeKey, c candidate) {
 			continue
 		}
 		left := slices.DeleteFunc(slices.Clone(all), func(h kernelHop) bool { return containsAll(gone, []kernelHop{h}) })
-		m.unsure = m.unsure || mixed(list, c.metric)
 		if len(left) == 0 {
 			list = slices.Delete(list, i, i+1)
 		} else {
@@ -64,10 +59,15 @@ func (m *routeMirror) narrow(key routeKey, c candidate) {
 	}
 }
 
-// mixed tells whether more than one route has a metric.
-func mixed(list []candidate, metric uint32) bool {
+// mixed tells whether a metric has more than one route besides siblings. Their
+// order in the kernel's list, where siblings need not stand together, cannot be
+// followed then; such routes are a mistake more than a use.
+func (m *routeMirror) mixed(key routeKey, metric uint32) bool {
+	if !m.view.routes[key].more {
+		return false
+	}
 	n := 0
-	for _, c := range list {
+	for _, c := range m.view.list(key) {
 		if c.metric == metric {
 			n++
 		}
