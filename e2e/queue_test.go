@@ -249,9 +249,10 @@ while time.monotonic() < end:
     sent += 1
     time.sleep(0.001)
     take()
+longest = gap  # of what came while we sent
 time.sleep(0.5)
 take()
-print(json.dumps({"sent": sent, "received": len(seen), "gap": gap}))
+print(json.dumps({"sent": sent, "received": len(seen), "gap": longest}))
 `
 
 const echoScript = `
