@@ -133,6 +133,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for i := range r.Twins {
 		out.twin(&r.Twins[i])
 	}
+	out.mirror(c.s.mirrorStatus())
 	for i := range r.Workers {
 		out.worker(&r.Workers[i])
 	}

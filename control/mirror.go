@@ -138,12 +138,14 @@ type MirrorStatus struct {
 	Resolver   slowpath.ResolverStatus `json:"resolver"`
 }
 
-func (s *Switch) getMirror(*http.Request) (any, error) {
+func (s *Switch) getMirror(*http.Request) (any, error) { return s.mirrorStatus(), nil }
+
+func (s *Switch) mirrorStatus() MirrorStatus {
 	c := s.Config()
 	status := MirrorStatus{On: s.mirror != nil, Because: s.slowOff, Netns: c.SlowPath.Netns, Tables: c.SlowPath.Mirror,
 		Routes: map[string]int{}, Feeds: []slowpath.FeedStatus{}}
 	if s.mirror == nil {
-		return status, nil
+		return status
 	}
 	now := s.mirror.Status()
 	for outcome, n := range now.Routes {
@@ -151,7 +153,7 @@ func (s *Switch) getMirror(*http.Request) (any, error) {
 	}
 	status.Addresses, status.Neighbours, status.Refused, status.Feeds = now.Addresses, now.Neighbours, now.Refused, now.Feeds[:]
 	status.Resolver = s.resolver.Status()
-	return status, nil
+	return status
 }
 
 // protocolNames are those of rtnetlink(7) and of the daemons that users know.
@@ -167,4 +169,40 @@ func protocolName(protocol uint8) string {
 		return name
 	}
 	return fmt.Sprint(protocol)
+}
+
+// Metrics of the mirror, none without a slow path.
+var (
+	metricMirrorRoutes     = desc("mirror_routes", "Kernel routes, by what became of them; only installed and connected ones are in the tables.", "outcome")
+	metricMirrorNeighbours = desc("mirror_neighbours", "Neighbours taken over from the kernel.")
+	metricMirrorAddresses  = desc("mirror_addresses", "Addresses taken over from the kernel.")
+	metricMirrorMessages   = desc("mirror_messages_total", "Notifications read.", "feed")
+	metricMirrorResyncs    = desc("mirror_resyncs_total", "Dumps after the first.", "feed")
+	metricMirrorOverruns   = desc("mirror_overruns_total", "Times that notifications were lost.", "feed")
+	metricMirrorReopens    = desc("mirror_reopens_total", "Sockets that failed and were opened again.", "feed")
+	metricAsked            = desc("neighbours_asked_total", "Neighbours that workers asked for.")
+	metricRefreshed        = desc("neighbours_refreshed_total", "Stale neighbours that were in use and so probed.")
+	metricForgotten        = desc("neighbours_silent_total", "Neighbours that did not answer.")
+	metricAskErrors        = desc("neighbours_errors_total", "Questions that the kernel refused.")
+)
+
+func (out sender) mirror(m MirrorStatus) {
+	if !m.On {
+		return
+	}
+	for outcome, n := range m.Routes {
+		out.gauge(metricMirrorRoutes, float64(n), outcome)
+	}
+	out.gauge(metricMirrorNeighbours, float64(m.Neighbours))
+	out.gauge(metricMirrorAddresses, float64(m.Addresses))
+	for _, f := range m.Feeds {
+		out.counter(metricMirrorMessages, f.Messages, f.Name)
+		out.counter(metricMirrorResyncs, f.Resyncs, f.Name)
+		out.counter(metricMirrorOverruns, f.Overruns, f.Name)
+		out.counter(metricMirrorReopens, f.Reopens, f.Name)
+	}
+	out.counter(metricAsked, m.Resolver.Asked)
+	out.counter(metricRefreshed, m.Resolver.Refreshed)
+	out.counter(metricForgotten, m.Resolver.Forgotten)
+	out.counter(metricAskErrors, m.Resolver.Errors)
 }

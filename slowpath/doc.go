@@ -15,8 +15,15 @@
 // Twins are not persistent: they go with the process, however it ends. A twin
 // that somebody deletes is made again.
 //
+// Mirror keeps the kernel's routes, addresses and neighbours in the routing tables:
+//
+//	netlink -> feed (sockets, dumps) -> routeMirror, neighbourMirror (views) -> fib.Table
+//
+// and Resolver makes the kernel look for the neighbours that workers ask for, and
+// probe those that are in use. docs/decisions/0012-kernel-mirror.md says why so.
+//
 // The package knows nothing of workers and stages: pipeline declares what it needs
 // of a slow path, and control wires the two.
 //
-// Source: SP-1, SP-4, SP-5, FF-13.
+// Source: SP-1 to SP-5, FF-13.
 package slowpath

@@ -25,10 +25,10 @@ const (
 	askAgain = time.Second
 	// answerBy is when the kernel has given up: three questions, a second apart.
 	answerBy = 3500 * time.Millisecond
-	// freshInterval is how often is looked which stale neighbours are in use. With
+	// defaultFreshInterval is how often is looked which stale neighbours are in use. With
 	// the kernel's 5 seconds of delay and 3 of probes, one that died is noticed
 	// some 15 seconds after it turned stale.
-	freshInterval = 5 * time.Second
+	defaultFreshInterval = 5 * time.Second
 )
 
 // ResolverConfig is what a Resolver is made of.
@@ -39,6 +39,8 @@ type ResolverConfig struct {
 	Index   func(iface uint16) int // the kernel's index of a twin, 0: it is not there
 	// Used returns for each neighbour how many packets went by it.
 	Used func([]Neighbour) []uint64
+
+	freshInterval time.Duration // 0: the default
 }
 
 // Resolver makes the kernel look for neighbours: those that workers ask for, and
@@ -110,6 +112,9 @@ func (a *Asker) next() (n Neighbour, ok bool) {
 // OpenResolver makes a Resolver. Questions wait until Start.
 func OpenResolver(c ResolverConfig) (*Resolver, error) {
 	r := &Resolver{config: c, asked: map[Neighbour]time.Time{}, used: map[Neighbour]uint64{}, fresh: time.Now()}
+	if c.freshInterval == 0 {
+		r.config.freshInterval = defaultFreshInterval
+	}
 	var err error
 	if r.bell, err = newBell(); err != nil {
 		return nil, err
@@ -160,7 +165,7 @@ func (r *Resolver) run(ctx context.Context) {
 		if time.Since(tended) >= tendInterval {
 			tended = time.Now()
 			r.forget(tended)
-			if tended.Sub(r.fresh) >= freshInterval {
+			if tended.Sub(r.fresh) >= r.config.freshInterval {
 				r.fresh = tended
 				r.refresh()
 			}
