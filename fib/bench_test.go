@@ -124,10 +124,10 @@ func BenchmarkLookup4(b *testing.B) {
 			}
 			for _, burst := range []int{1, benchBurst} {
 				b.Run(fmt.Sprintf("routes=%d/dsts=%d/%s/burst=%d", size.routes, size.dsts, kind, burst), func(b *testing.B) {
-					out := make([]NextHopID, burst)
+					out := make([]AdjacencyIndex, burst)
 					at := 0
 					for b.Loop() {
-						tab.LookupBatch4(dst[at:at+burst], out)
+						tab.ResolveBatch4(dst[at:at+burst], out)
 						at = (at + burst) & (len(dst) - 1)
 					}
 					perPacket(b, burst)
@@ -162,10 +162,10 @@ func BenchmarkLookup6(b *testing.B) {
 			dst[i] = &headers[i]
 		}
 		b.Run(fmt.Sprintf("routes=%d/dsts=%d/burst=%d", size.routes, size.dsts, benchBurst), func(b *testing.B) {
-			var out [benchBurst]NextHopID
+			var out [benchBurst]AdjacencyIndex
 			at := 0
 			for b.Loop() {
-				tab.LookupBatch6(dst[at:at+benchBurst], out[:])
+				tab.ResolveBatch6(dst[at:at+benchBurst], out[:])
 				at = (at + benchBurst) & (len(dst) - 1)
 			}
 			perPacket(b, benchBurst)

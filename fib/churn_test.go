@@ -25,12 +25,12 @@ func (c *churn) gateway(prefix, way int) netip.Addr {
 }
 
 // check reports whether the answer for dst can ever have been right.
-func (c *churn) check(t *testing.T, dst netip.Addr, id NextHopID, hash uint32) bool {
-	if int(id) >= len(c.tab.slots) {
-		t.Errorf("%v: next hop %#x", dst, id)
+func (c *churn) check(t *testing.T, dst netip.Addr, at AdjacencyIndex, hash uint32) bool {
+	if int(at) >= len(c.tab.adjacencies) {
+		t.Errorf("%v: adjacency %#x", dst, at)
 		return false
 	}
-	a := c.tab.Member(c.tab.Resolve(id), hash)
+	a := c.tab.Member(c.tab.Adjacency(at), hash)
 	switch a.Kind {
 	case None, Blackhole, Unreachable:
 		return true
@@ -106,13 +106,11 @@ func (c *churn) read(t *testing.T, r *reader, stop *atomic.Bool) {
 		b := a.As16()
 		dst6[i] = &b
 	}
-	out4, out6 := make([]NextHopID, len(addrs4)), make([]NextHopID, len(addrs6))
-	at := make([]AdjacencyIndex, max(len(addrs4), len(addrs6)))
+	out4, out6 := make([]AdjacencyIndex, len(addrs4)), make([]AdjacencyIndex, len(addrs6))
 	for hash := uint32(0); !stop.Load(); hash++ {
 		r.quiescent()
-		c.tab.LookupBatch4(dst4, out4)
-		c.tab.LookupBatch6(dst6, out6)
-		c.tab.Adjacencies(out4, at)
+		c.tab.ResolveBatch4(dst4, out4)
+		c.tab.ResolveBatch6(dst6, out6)
 		for i, a := range addrs4 {
 			if !c.check(t, a, out4[i], hash) {
 				return

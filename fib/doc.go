@@ -14,7 +14,7 @@
 // new MAC, a lost link or a lost ECMP member is a few atomic stores however many
 // routes use it, and no route is painted again.
 //
-// Owner threads. Lookup*, Resolve*, Adjacencies, Adjacency, Lines, Select and Member are called
+// Owner threads. Lookup*, Resolve*, Adjacency, Lines, Select and Member are called
 // by any worker that is online in the epoch the Retirer stands for; what they
 // return may be used until the worker's next quiescent state. SetCarrier may be
 // called by any thread. Everything else is the control side's, serialised by a

@@ -210,16 +210,16 @@ func TestBatchEqualsSingle(t *testing.T) {
 		dst6[i] = &six[i]
 	}
 	for n := range most + 1 {
-		out4, out6 := make([]NextHopID, n+1), make([]NextHopID, n+1)
+		out4, out6 := make([]AdjacencyIndex, n+1), make([]AdjacencyIndex, n+1)
 		out4[n], out6[n] = poison, poison
-		tab.LookupBatch4(dst4[:n], out4)
-		tab.LookupBatch6(dst6[:n], out6)
+		tab.ResolveBatch4(dst4[:n], out4)
+		tab.ResolveBatch6(dst6[:n], out6)
 		for i := range n {
-			if want := tab.Lookup4(dst4[i]); out4[i] != want {
-				t.Fatalf("batch of %d: %d: %d, want %d", n, i, out4[i], want)
+			if want := tab.Resolve(tab.Lookup4(dst4[i])); tab.Adjacency(out4[i]) != want {
+				t.Fatalf("batch of %d: %d: place %d, want that of %v", n, i, out4[i], want)
 			}
-			if want := tab.Lookup6(dst6[i]); out6[i] != want {
-				t.Fatalf("batch of %d: %d: %d, want %d", n, i, out6[i], want)
+			if want := tab.Resolve(tab.Lookup6(dst6[i])); tab.Adjacency(out6[i]) != want {
+				t.Fatalf("batch of %d: %d: place %d, want that of %v", n, i, out6[i], want)
 			}
 		}
 		if out4[n] != poison || out6[n] != poison {

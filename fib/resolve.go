@@ -3,8 +3,6 @@ package fib
 import (
 	"sync/atomic"
 	"unsafe"
-
-	"ffwd/mem"
 )
 
 const adjacencyBytes = int(unsafe.Sizeof(Adjacency{}))
@@ -13,66 +11,15 @@ const adjacencyBytes = int(unsafe.Sizeof(Adjacency{}))
 var _ [64 - adjacencyBytes]struct{}
 var _ [adjacencyBytes - 64]struct{}
 
-// Adjacencies translates a burst of next hops: out[i] is where the adjacency of
-// ids[i] is now, and its cache line is on its way. out is at least as long as
-// ids. Workers.
-func (t *Table) Adjacencies(ids []NextHopID, out []AdjacencyIndex) {
-	if len(ids) == 0 {
-		return
-	}
-	out = out[:len(ids)]
-	for i, id := range ids {
-		out[i] = AdjacencyIndex(atomic.LoadUint32(&t.slots[id]))
-	}
-	mem.Prefetch(unsafe.Pointer(unsafe.SliceData(t.adjacencies)), uintptr(adjacencyBytes), (*uint32)(&out[0]), len(out))
-}
-
-// ResolveBatch4 is LookupBatch4 and Adjacencies in one: out[i] is where the
-// adjacency for dst[i] is. One pass over the burst turns entries into next hops
-// and next hops into places (about a cycle per packet less than two). Workers.
-func (t *Table) ResolveBatch4(dst []uint32, out []AdjacencyIndex) {
-	var entries [chunk]NextHopID
-	for len(dst) > 0 {
-		n := min(len(dst), chunk)
-		t.walk4(dst[:n], entries[:n])
-		t.place(&t.v4, entries[:n], out)
-		dst, out = dst[n:], out[n:]
-	}
-}
-
-// ResolveBatch6 is ResolveBatch4 for IPv6 addresses in wire order.
-func (t *Table) ResolveBatch6(dst []*[16]byte, out []AdjacencyIndex) {
-	var entries [chunk]NextHopID
-	for len(dst) > 0 {
-		n := min(len(dst), chunk)
-		t.walk6(dst[:n], entries[:n])
-		t.place(&t.v6, entries[:n], out)
-		dst, out = dst[n:], out[n:]
-	}
-}
-
-// place turns final entries into places of adjacencies.
-func (t *Table) place(of *trie, entries []NextHopID, out []AdjacencyIndex) {
-	out = out[:len(entries)]
-	dflt, slots := NextHopID(of.dflt.Load()), t.slots
-	for i, e := range entries {
-		id := e & idMask
-		if id == 0 {
-			id = dflt
-		}
-		out[i] = AdjacencyIndex(atomic.LoadUint32(&slots[id]))
-	}
-	mem.Prefetch(unsafe.Pointer(unsafe.SliceData(t.adjacencies)), uintptr(adjacencyBytes), (*uint32)(&out[0]), len(out))
-}
-
 // Lines are all adjacencies, for AdjacencyIndex to index. As Adjacency otherwise.
 func (t *Table) Lines() []Adjacency { return t.adjacencies }
 
-// Adjacency is the line at i, which Adjacencies gave. It is read-only and good
+// Adjacency is the line at i, which a batch lookup gave. It is read-only and good
 // until the caller's next quiescent state. Workers.
 func (t *Table) Adjacency(i AdjacencyIndex) *Adjacency { return &t.adjacencies[i] }
 
-// Resolve is Adjacencies and Adjacency for one next hop.
+// Resolve is the adjacency of a next hop now. Read-only, good until the caller's next
+// quiescent state. Workers and control side.
 func (t *Table) Resolve(id NextHopID) *Adjacency {
 	return &t.adjacencies[atomic.LoadUint32(&t.slots[id])]
 }

@@ -35,34 +35,23 @@ func must(t testing.TB, errs ...error) {
 func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func ip(s string) netip.Addr    { return netip.MustParseAddr(s) }
 
-// find looks an address up the way a worker does, by the batch of one.
-func find(tab *Table, a netip.Addr) NextHopID {
-	var out [1]NextHopID
+// find looks an address up by itself, and the way a worker does, by a batch of one.
+func find(tab *Table, a netip.Addr) (id NextHopID) {
+	var at [1]AdjacencyIndex
 	if a.Is4() {
 		b := a.As4()
 		dst := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-		tab.LookupBatch4([]uint32{dst}, out[:])
-		if one := tab.Lookup4(dst); one != out[0] {
-			panic("Lookup4 and LookupBatch4 differ")
-		}
-		var at [1]AdjacencyIndex
+		id = tab.Lookup4(dst)
 		tab.ResolveBatch4([]uint32{dst}, at[:])
-		if &tab.Lines()[at[0]] != tab.Resolve(out[0]) {
-			panic("ResolveBatch4 and LookupBatch4 differ")
-		}
-		return out[0]
+	} else {
+		b := a.As16()
+		id = tab.Lookup6(&b)
+		tab.ResolveBatch6([]*[16]byte{&b}, at[:])
 	}
-	b := a.As16()
-	tab.LookupBatch6([]*[16]byte{&b}, out[:])
-	if one := tab.Lookup6(&b); one != out[0] {
-		panic("Lookup6 and LookupBatch6 differ")
+	if &tab.Lines()[at[0]] != tab.Resolve(id) {
+		panic("Lookup and ResolveBatch differ")
 	}
-	var at [1]AdjacencyIndex
-	tab.ResolveBatch6([]*[16]byte{&b}, at[:])
-	if &tab.Lines()[at[0]] != tab.Resolve(out[0]) {
-		panic("ResolveBatch6 and LookupBatch6 differ")
-	}
-	return out[0]
+	return id
 }
 
 // adj is the adjacency of an address.

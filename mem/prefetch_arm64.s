@@ -39,6 +39,25 @@ one:
 done:
 	RET
 
+// func PrefetchUpper24(base unsafe.Pointer, idx *uint32, n int)
+TEXT ·PrefetchUpper24(SB), NOSPLIT, $0-24
+	MOVD base+0(FP), R0
+	MOVD idx+8(FP), R2
+	MOVD n+16(FP), R3
+	CBZ  R3, done
+	TBNZ $63, R3, done
+
+one:
+	MOVWU.P 4(R2), R4
+	LSRW $6, R4, R4 // entry i>>8 is the 4 bytes at i>>8<<2; any byte of their line will do
+	ADD  R0, R4
+	PRFM (R4), PLDL1KEEP
+	SUBS $1, R3
+	BGT  one
+
+done:
+	RET
+
 // func PrefetchPtrs(ptrs *unsafe.Pointer, n int, offset uintptr)
 TEXT ·PrefetchPtrs(SB), NOSPLIT, $0-24
 	MOVD ptrs+0(FP), R2

@@ -8,5 +8,8 @@ import "unsafe"
 // the line, which is the very thing to avoid.
 func Prefetch(base unsafe.Pointer, stride uintptr, idx *uint32, n int) {}
 
+// PrefetchUpper24 does nothing on this architecture.
+func PrefetchUpper24(base unsafe.Pointer, idx *uint32, n int) {}
+
 // PrefetchPtrs does nothing on this architecture.
 func PrefetchPtrs(ptrs *unsafe.Pointer, n int, offset uintptr) {}

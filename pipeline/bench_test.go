@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"unsafe"
 
 	"ffwd/ct"
+	"ffwd/fib"
 	"ffwd/mem"
 	"ffwd/packet"
 	"ffwd/policy"
@@ -26,7 +28,7 @@ type benchQueue struct {
 
 func newBenchQueue(flows int) *benchQueue {
 	q := &benchQueue{order: make([]uint32, flows)}
-	copy(q.frame[:], frame(ip4(a4, b4, layers.IPProtocolUDP), udp(1000, 53), data(18)))
+	copy(q.frame[:], frame(ip4(a4, far4, layers.IPProtocolUDP), udp(1000, 53), data(18)))
 	for i := range q.order {
 		q.order[i] = uint32(i)
 	}
@@ -116,6 +118,7 @@ func BenchmarkPipeline(b *testing.B) {
 				c.Table, c.Burst = table, bc.burst
 				c.Rx, c.Tx, c.Pool = []Receive{{0, q}}, []TxQueue{q, q}, nothing{}
 			}, bc.setup)
+			w.route(fib.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Hops: []fib.Hop{{Via: b4}}})
 			for range bc.flows/bc.burst + 1 {
 				w.worker.poll(true) // every flow is known
 			}
@@ -226,6 +229,7 @@ func BenchmarkColdFrames(b *testing.B) {
 			b.Fatal(err)
 		}
 	})
+	w.route(fib.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Hops: []fib.Hop{{Via: b4}}})
 	for range mbufs / burst {
 		w.worker.poll(true)
 	}
