@@ -59,7 +59,7 @@ func (t *Table) ResolveBatch6(dst []*[16]byte, out []AdjacencyIndex) {
 func (t *Table) resolve6(dst []*[16]byte, out []AdjacencyIndex) {
 	out = out[:len(dst)]
 	var w walk
-	root, slots, dflt := (*[1 << rootBits]uint32)(t.v6.root), t.slots, t.v6.dflt.Load()
+	root := (*[1 << rootBits]uint32)(t.v6.root)
 	for i, a := range dst {
 		w.slot[i&(chunk-1)] = binary.BigEndian.Uint32(a[:])
 	}
@@ -67,30 +67,34 @@ func (t *Table) resolve6(dst []*[16]byte, out []AdjacencyIndex) {
 	n := 0
 	for i, a := range dst {
 		e := atomic.LoadUint32(&root[w.slot[i&(chunk-1)]>>groupBits])
-		out[i] = place(slots, dflt, e)
+		w.entry[i&(chunk-1)] = e
 		w.at[n&(chunk-1)], w.slot[n&(chunk-1)] = uint8(i), e<<groupBits|uint32(a[rootBits/8]) // n is i at most
 		n += int(e >> 31)
 	}
 	for level := rootBits/8 + 1; n > 0; level++ {
-		n = t.step6(&w, n, dst, level, out)
+		n = t.v6.step(&w, n, dst, level)
+	}
+	slots, dflt := t.slots, t.v6.dflt.Load()
+	for i := range out { // once, behind all levels: most packets pass several
+		out[i] = place(slots, dflt, w.entry[i&(chunk-1)])
 	}
 	t.prefetch(out)
 }
 
 // walk is the part of a burst that has not reached its final entry: packet at[j] reads
-// slot[j] of the groups next.
+// slot[j] of the groups next. entry is the latest one of every packet, for IPv6.
 type walk struct {
-	at   [chunk]uint8
-	slot [chunk]uint32
+	slot  [chunk]uint32
+	entry [chunk]uint32
+	at    [chunk]uint8
 }
 
 // place is where the adjacency of a final entry is. For an entry that leads to a group it
-// is any, until the walk has come to its end.
+// is that of the default route, until the walk has come to its end. All arithmetic:
+// which entries are final is not predictable.
 func place(slots []uint32, dflt, e uint32) AdjacencyIndex {
 	id := e & idMask &^ uint32(int32(e)>>31)
-	if id == 0 {
-		id = dflt
-	}
+	id |= dflt & uint32(int32(id-1)>>31) // if it is 0
 	return AdjacencyIndex(atomic.LoadUint32(&slots[id]))
 }
 
@@ -100,16 +104,15 @@ func (t *trie) prefetch(w *walk, n int) (groups []uint32) {
 	return t.groups
 }
 
-// step6 reads one level of groups for the first n packets of the walk into out, and
+// step reads one level of groups for the first n packets of the walk, and
 // keeps in the walk the ones that lead on, by byte level of their address. It
 // returns how many those are. One pass does both: the byte is loaded for a packet
 // that has arrived too, which costs less than to ask.
-func (t *Table) step6(w *walk, n int, dst []*[16]byte, level int, out []AdjacencyIndex) int {
-	slots, dflt, groups := t.slots, t.v6.dflt.Load(), t.v6.prefetch(w, n)
-	left := 0
+func (t *trie) step(w *walk, n int, dst []*[16]byte, level int) int {
+	groups, left := t.prefetch(w, n), 0
 	for j, i := range w.at[:n] {
 		e := atomic.LoadUint32(&groups[w.slot[j]])
-		out[i] = place(slots, dflt, e)
+		w.entry[i&(chunk-1)] = e
 		w.at[left&(chunk-1)], w.slot[left&(chunk-1)] = i, e<<groupBits|uint32(dst[i][level&15]) // the shift drops isGroup
 		left += int(e >> 31)
 	}
