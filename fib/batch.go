@@ -64,15 +64,22 @@ func (t *Table) resolve6(dst []*[16]byte, out []AdjacencyIndex) {
 		w.slot[i&(chunk-1)] = binary.BigEndian.Uint32(a[:])
 	}
 	mem.PrefetchUpper24(unsafe.Pointer(root), &w.slot[0], len(dst))
-	n := 0
-	for i, a := range dst {
+	all := uint32(0)
+	for i := range out {
 		e := atomic.LoadUint32(&root[w.slot[i&(chunk-1)]>>groupBits])
 		w.entry[i&(chunk-1)] = e
-		w.at[n&(chunk-1)], w.slot[n&(chunk-1)] = uint8(i), e<<groupBits|uint32(a[rootBits/8]) // n is i at most
-		n += int(e >> 31)
+		all |= e
 	}
-	for level := rootBits/8 + 1; n > 0; level++ {
-		n = t.v6.step(&w, n, dst, level)
+	if all&isGroup != 0 {
+		n := 0
+		for i, a := range dst { // branch-free: which packets go deeper is not predictable
+			e := w.entry[i&(chunk-1)]
+			w.at[n&(chunk-1)], w.slot[n&(chunk-1)] = uint8(i), e<<groupBits|uint32(a[rootBits/8])
+			n += int(e >> 31)
+		}
+		for level := rootBits/8 + 1; n > 0; level++ {
+			n = t.v6.step(&w, n, dst, level)
+		}
 	}
 	slots, dflt := t.slots, t.v6.dflt.Load()
 	for i := range out { // once, behind all levels: most packets pass several

@@ -116,7 +116,9 @@ type Burst struct {
 	Divert bool
 	// Glean: a packet's next hop has no known address on its link.
 	Glean bool
-	Pkts  [MaxBurst]Packet
+	// Departed: behind Route, every packet's verdict is Transmit already.
+	Departed bool
+	Pkts     [MaxBurst]Packet
 }
 
 // Live returns the packets of the burst.

@@ -43,9 +43,15 @@ func (*Rewrite) Process(b *packet.Burst) {
 			p.DataOff += uint16(shift)
 			m.DataOff = p.DataOff
 		}
-		// Only written: the mbuf may have left the nearest cache since Parse, and a
-		// store does not wait for it.
-		m.PacketType, m.PktLen, m.DataLen = 0, uint32(p.Len), p.Len
-		m.OlFlags = 0 // no offload is asked of the device
+		seal(m, p.Len)
 	}
+}
+
+// seal tells an mbuf that it is one frame of n bytes, and the device that no offload is
+// asked for.
+//
+// Only written: the mbuf may have left the nearest cache since Parse, and a store does not
+// wait for it.
+func seal(m *packet.Mbuf, n uint16) {
+	m.PacketType, m.PktLen, m.DataLen, m.OlFlags = 0, uint32(n), n, 0
 }

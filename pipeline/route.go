@@ -38,7 +38,8 @@ func (r *routeBatch) count(table *fib.Table, to *fib.Counts) {
 
 // Process routes the burst, one VRF after the other.
 func (s *Route) Process(b *packet.Burst) {
-	b.Glean = false
+	b.Glean, b.Departed = false, false
+	departed := 0
 	if b.Divert {
 		keepLocal(b)
 	}
@@ -46,15 +47,27 @@ func (s *Route) Process(b *packet.Burst) {
 		s.gather(b, uint16(vrf))
 		if s.v4.n > 0 {
 			table.ResolveBatch4(s.dst4[:s.v4.n], s.v4.adjacencies[:])
-			s.v4.count(table, s.counts[vrf])
-			s.v4.mark(b, table, s.counts[vrf])
+			departed += s.apply(&s.v4, b, table, s.counts[vrf])
 		}
 		if s.v6.n > 0 {
 			table.ResolveBatch6(s.dst6[:s.v6.n], s.v6.adjacencies[:])
-			s.v6.count(table, s.counts[vrf])
-			s.v6.mark(b, table, s.counts[vrf])
+			departed += s.apply(&s.v6, b, table, s.counts[vrf])
 		}
 	}
+	b.Departed = departed == b.N
+}
+
+// apply does with the packets of a batch what the lookup said. It returns how many
+// have nothing before them but Confirm.
+func (s *Route) apply(r *routeBatch, b *packet.Burst, table *fib.Table, counts *fib.Counts) (departed int) {
+	r.count(table, counts)
+	if s.short && !b.Divert {
+		departed = r.shorten(b, table.Lines())
+	}
+	if r.n > 0 {
+		r.mark(b, table, counts)
+	}
+	return departed
 }
 
 // keepLocal punts what is for us without a route: link-local addresses are those

@@ -50,14 +50,15 @@ type PortMap struct {
 // Snapshot is all that workers read and control writes. It is immutable once
 // published: a reload builds a new one. Interface index 0 is no interface.
 type Snapshot struct {
-	Interfaces             []Interface
-	Zones                  []uint16     // conntrack zone by interface
-	Ports                  []PortMap    // by physical port
-	Tables                 []*fib.Table // by VRF; changed in place, safe to read
-	Rules                  *policy.Ruleset
-	Timeouts               *ct.Timeouts
-	Tracking               ct.Settings
-	reversePath, redirects bool // some interface asks for it; see Prepare
+	Interfaces []Interface
+	Zones      []uint16     // conntrack zone by interface
+	Ports      []PortMap    // by physical port
+	Tables     []*fib.Table // by VRF; changed in place, safe to read
+	Rules      *policy.Ruleset
+	Timeouts   *ct.Timeouts
+	Tracking   ct.Settings
+
+	reversePath, redirects, stealth bool // some interface asks for it; see Prepare
 
 	ErrorRate int // ICMP errors per second, worker and type; 0 is none
 	PuntRates PuntRates
@@ -66,11 +67,12 @@ type Snapshot struct {
 // Prepare notes what follows from the interfaces, so that workers need not look for it
 // burst by burst. To be called before a snapshot with other interfaces is published.
 func (s *Snapshot) Prepare() {
-	s.reversePath, s.redirects = false, false
+	s.reversePath, s.redirects, s.stealth = false, false, false
 	for i := range s.Interfaces {
 		in := &s.Interfaces[i]
 		s.reversePath = s.reversePath || in.ReversePath != ReversePathOff
 		s.redirects = s.redirects || in.Redirects
+		s.stealth = s.stealth || in.Stealth
 		in.answer4, in.answer6 = in.Addr4, in.Addr6
 		s.lend(in)
 	}

@@ -22,6 +22,7 @@ type context struct {
 	ledger    *ledger
 	counts    []*fib.Counts  // of next hops, by VRF
 	port      uint16         // physical port the burst came from
+	short     bool           // plain packets may take the short way behind Route, see shortcut.go
 	redirects int            // packets of the burst whose senders may learn a shorter way
 	received  []*packet.Mbuf // what the receive queue gave, for Parse
 

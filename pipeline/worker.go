@@ -251,12 +251,23 @@ func (w *Worker) carry(first int) {
 // through takes the burst through the stages from first on, and out.
 func (w *Worker) through(first int) {
 	b := &w.burst
-	for _, s := range w.stages[first:] {
-		if s != nil {
+	w.short = w.snap.mayShorten()
+	for i := first; i < stageOutput; i = next(i, b) {
+		if s := w.stages[i]; s != nil {
 			s.Process(b)
 		}
 	}
+	w.short = false // not for the answers to these packets, which are ours
 	w.output(b)
+}
+
+// next is the stage behind the i-th one. A burst that has departed passes those up to
+// Confirm by.
+func next(i int, b *packet.Burst) int {
+	if i == stageRoute && b.Departed {
+		return stageConfirm
+	}
+	return i + 1
 }
 
 func (w *Worker) measure(first int) {
@@ -268,12 +279,14 @@ func (w *Worker) measure(first int) {
 		w.counter.Stages[stage].Packets += uint64(b.N)
 		at = now
 	}
-	for i, s := range w.stages[first:] {
-		if s != nil {
+	w.short = w.snap.mayShorten()
+	for i := first; i < stageOutput; i = next(i, b) {
+		if s := w.stages[i]; s != nil {
 			s.Process(b)
-			charge(first + i)
+			charge(i)
 		}
 	}
+	w.short = false
 	w.output(b)
 	charge(stageOutput)
 }
