@@ -12,7 +12,10 @@ import (
 // broadcast, blackhole, unreachable or prohibited.
 //
 // Needs:  Parse; Tuple for the choice among equal next hops.
-// Writes: NextHop (an adjacency's index), Egress, MTU; the counters of next hops.
+// Writes: NextHop, Egress, MTU; the counters of next hops; of plain packets all that is
+//
+//	left to be written, see shortcut.go; flow keys where Tuple left them to it.
+//
 // Drops:  blackhole; no_route, unreachable, prohibited with an ICMP error.
 // Punts:  local, multicast (subnet broadcast), slow_route.
 // Source: FF-5, FF-8, FF-12, FF-14, FF-16.
@@ -65,9 +68,22 @@ func (s *Route) apply(r *routeBatch, b *packet.Burst, table *fib.Table, counts *
 		departed = r.shorten(b, table.Lines())
 	}
 	if r.n > 0 {
+		if s.lateTuples && r.meetsGroup(table.Lines()) {
+			s.secret.Tuples(b, s.snap.Zones)
+		}
 		r.mark(b, table, counts)
 	}
 	return departed
+}
+
+// meetsGroup tells whether a packet of the batch has a choice among next hops.
+func (r *routeBatch) meetsGroup(lines []fib.Adjacency) bool {
+	for _, a := range r.adjacencies[:r.n] {
+		if lines[a].Kind == fib.Group {
+			return true
+		}
+	}
+	return false
 }
 
 // keepLocal punts what is for us without a route: link-local addresses are those

@@ -15,16 +15,17 @@ type Stage interface {
 
 // context is what the stages of one worker share. snap is renewed at each poll.
 type context struct {
-	snap      *Snapshot
-	table     *ct.Table // nil: stateless
-	secret    *ct.Secret
-	counters  *Counters
-	ledger    *ledger
-	counts    []*fib.Counts  // of next hops, by VRF
-	port      uint16         // physical port the burst came from
-	short     bool           // plain packets may take the short way behind Route, see shortcut.go
-	redirects int            // packets of the burst whose senders may learn a shorter way
-	received  []*packet.Mbuf // what the receive queue gave, for Parse
+	snap       *Snapshot
+	table      *ct.Table // nil: stateless
+	secret     *ct.Secret
+	counters   *Counters
+	ledger     *ledger
+	counts     []*fib.Counts  // of next hops, by VRF
+	port       uint16         // physical port the burst came from
+	lateTuples bool           // only a choice among next hops needs keys: Route makes them then
+	short      bool           // plain packets may take the short way behind Route, see shortcut.go
+	redirects  int            // packets of the burst whose senders may learn a shorter way
+	received   []*packet.Mbuf // what the receive queue gave, for Parse
 
 	queues VerdictQueues                     // nil: there are none
 	queued *[packet.MaxBurst]packet.Queueing // of the burst's packets with verdict Queue
@@ -83,6 +84,9 @@ func stages(c *context, s *Steer) [stageOutput]Stage {
 	}
 	if c.table == nil {
 		list[stageConntrack], list[stageConfirm] = nil, nil
+		if c.lateTuples = s == nil && c.queues == nil; c.lateTuples {
+			list[stageTuple] = nil
+		}
 	}
 	return list
 }

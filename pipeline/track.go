@@ -3,7 +3,8 @@ package pipeline
 import "ffwd/packet"
 
 // Tuple computes each packet's flow key and hash, which conntrack, steering and
-// the choice among equal next hops share.
+// the choice among equal next hops share. Where only the latter needs them, Route makes
+// them for the bursts that have one.
 //
 // Needs:  Parse.
 // Writes: Key0, Key1, Hash, KeySwapped.
