@@ -25,10 +25,11 @@ var routerChecks = []check{
 	{"ssh", checkRouterServes},
 	{"options", checkOptions},
 	{"traceroute", checkTraceroute},
+	{"late neighbour", checkLateNeighbour},
 	{"ping", checkPing},
 }
 
-// FF-3, FF-13, SP-1, SP-4
+// FF-3, FF-13, SP-1, SP-3, SP-4
 func TestRouterForItsHosts(t *testing.T) {
 	runChecks(t, []variant{kernel, afPacket, afXDP}, topology{resolve: true}, routerChecks)
 }
@@ -209,6 +210,15 @@ func checkOptions(t *testing.T, b *bed) {
 	wantMatch(t, out, `RR:(?s:.*)`+strings.ReplaceAll(b.server.gw4, ".", `\.`))
 	out = b.client.ping(t, b.server.ipv4, "-c", "1", "-T", "tsandaddr")
 	wantMatch(t, out, `TS:(?s:.*)`+strings.ReplaceAll(b.client.gw4, ".", `\.`))
+}
+
+// A host that comes up when somebody has just been told that it is not there is
+// found at the first packet. SP-3
+func checkLateNeighbour(t *testing.T, b *bed) {
+	const late = "10.2.2.88"
+	b.client.pingFails(t, `Destination Host Unreachable`, late, "-c", "1", "-W", "5")
+	b.server.ip("addr add " + late + "/24 dev " + b.server.iface)
+	b.client.ping(t, late, "-c", "1", "-W", "2")
 }
 
 func checkTraceroute(t *testing.T, b *bed) {

@@ -25,12 +25,15 @@ type Resolver interface {
 // which for many neighbours would be more than a pool has. When a queue is full
 // its oldest packet goes, because the latest is to be kept (RFC 1122 2.3.2.2).
 //
-// The time is that in which Linux gives up: three questions, a second apart.
+// The time is a little longer than that in which Linux gives up, which is three
+// questions, a second apart, each late by up to the grain of its timers: whoever
+// asks again when told that the host is unreachable makes the kernel ask again,
+// which it does not while it still waits for its last question's answer.
 const (
 	maxHeld       = 512 // packets
 	maxTargets    = 256 // neighbours
 	heldPerTarget = 16
-	holdNs        = 3_000_000_000
+	holdNs        = 3_300_000_000
 	holdCheckNs   = 500_000 // between two looks whether they are known: 256 lookups are 10 us
 
 	targetBuckets = 512
