@@ -140,8 +140,14 @@ type CT struct {
 	Enabled      bool     `toml:"enabled" json:"enabled"`
 	MaxFlows     int      `toml:"max_flows" json:"max_flows"`           // IPv4 flows per worker
 	MaxFlowsIPv6 int      `toml:"max_flows_ipv6" json:"max_flows_ipv6"` // IPv6 flows per worker
-	TCP          CTTCP    `toml:"tcp" json:"tcp"`
-	Timeouts     Timeouts `toml:"timeouts" json:"timeouts"`
+
+	// Source: CT-7. What rules with priority accept is not held against the first, and may
+	// have the second.
+	MaxFlowsPerSource int `toml:"max_flows_per_source" json:"max_flows_per_source"` // over all workers; 0 = any number
+	Reserve           int `toml:"reserve" json:"reserve"`                           // flows of each family, per worker
+
+	TCP      CTTCP    `toml:"tcp" json:"tcp"`
+	Timeouts Timeouts `toml:"timeouts" json:"timeouts"`
 }
 
 // CTTCP are the switches of the TCP tracker; the kernel's nf_conntrack_tcp_loose
@@ -222,6 +228,11 @@ type Rule struct {
 	Mark     Mark           `toml:"mark,omitempty" json:"mark,omitzero"`       // of the packet
 	CTMark   Mark           `toml:"ct_mark,omitempty" json:"ct_mark,omitzero"` // of its connection
 
+	// The rule is for new connections beyond so many open at one time, which else matched it;
+	// 0 = for all packets (CT-7).
+	ConnMax    int        `toml:"conn_max,omitempty" json:"conn_max,omitempty"`
+	ConnMaxPer ConnMaxPer `toml:"conn_max_per,omitempty" json:"conn_max_per,omitempty"` // "" = rule
+
 	// What the rule does to a packet that matches.
 	RejectWith RejectWith `toml:"reject_with,omitempty" json:"reject_with,omitempty"` // action reject
 	Queue      QueueRange `toml:"queue,omitempty" json:"queue,omitzero"`              // actions queue, divert and tee
@@ -229,7 +240,8 @@ type Rule struct {
 	FailOpen   bool       `toml:"fail_open,omitempty" json:"fail_open,omitempty"`     // queue full or listener slow: accept
 	SetMark    Mark       `toml:"set_mark,omitempty" json:"set_mark,omitzero"`
 	SetCTMark  Mark       `toml:"set_ct_mark,omitempty" json:"set_ct_mark,omitzero"`
-	Timeout    string     `toml:"timeout,omitempty" json:"timeout,omitempty"` // timeout policy for new flows (TO-3)
+	Timeout    string     `toml:"timeout,omitempty" json:"timeout,omitempty"`   // timeout policy for new flows (TO-3)
+	Priority   bool       `toml:"priority,omitempty" json:"priority,omitempty"` // new flows may have of ct.reserve (CT-7)
 	Comment    string     `toml:"comment,omitempty" json:"comment,omitempty"`
 }
 

@@ -61,7 +61,7 @@ func (c *Changes) reloadable(path string) *bool {
 		return &c.Neighbours
 	case top == "ct" && strings.HasPrefix(rest, "timeouts."):
 		return &c.CTTimeouts
-	case top == "ct" && strings.HasPrefix(rest, "tcp."):
+	case top == "ct" && strings.HasPrefix(rest, "tcp."), path == "ct.max_flows_per_source", path == "ct.reserve":
 		return &c.CTSettings
 	case top == "timeout_policies":
 		return &c.TimeoutPolicies

@@ -108,6 +108,8 @@ max_next_hops = 1000000
 enabled = true
 max_flows = 2048
 max_flows_ipv6 = 4096
+max_flows_per_source = 100
+reserve = 1023
 timeouts.icmp = "1s500ms"
 timeouts.udp = { unreplied = "3s", replied = "90m" }
 [[timeout_policies]]
@@ -136,9 +138,12 @@ comment = "as \"everyone\" does"
 action = "reject"
 protocol = 6
 reject_with = "tcp_reset"
+conn_max = 20
+conn_max_per = "source"
 [[rules]]
 action = "accept"
 timeout = "web"
+priority = true
 [[rules]]
 action = "continue"
 protocol = 0

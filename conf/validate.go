@@ -40,6 +40,7 @@ const (
 	maxWeight      = 256
 	minFlows       = 1024
 	maxFlows       = 50_000_000
+	maxLimits      = 255 // ct.MaxLimits without 0
 	minRoutes      = 1024
 	maxRoutes      = 1 << 23
 	maxNextHops    = 1 << 22
@@ -87,6 +88,7 @@ type validator struct {
 	queue     map[int]bool              // the numbers of queues
 	policies  map[string]*TimeoutPolicy // of the file, by name
 	known     []string                  // of a running switch besides
+	limits    int                       // rules with conn_max so far
 }
 
 // words refuses a word that a Go caller made up or left out. A file's words were
@@ -209,6 +211,10 @@ func (v *validator) ct() {
 	ct := &v.c.CT
 	v.within("ct.max_flows", ct.MaxFlows, minFlows, maxFlows, "")
 	v.within("ct.max_flows_ipv6", ct.MaxFlowsIPv6, minFlows, maxFlows, "")
+	v.within("ct.max_flows_per_source", ct.MaxFlowsPerSource, 0, maxFlows, "")
+	if ct.Reserve != 0 {
+		v.within("ct.reserve", ct.Reserve, 0, min(ct.MaxFlows, ct.MaxFlowsIPv6)-1, "it is part of both ct.max_flows and ct.max_flows_ipv6")
+	}
 	v.timeouts("ct.timeouts", reflect.ValueOf(ct.Timeouts))
 }
 

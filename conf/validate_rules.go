@@ -2,6 +2,7 @@ package conf
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -22,6 +23,7 @@ func (v *validator) rules() {
 		v.ruleAction(at, r)
 		v.ruleQueue(at, r)
 		v.ruleState(at+".state", r)
+		v.ruleLimit(at, r)
 		v.ruleTimeout(at+".timeout", r)
 		if strings.ContainsAny(r.Comment, "\n\r") {
 			v.faults.add(at+".comment", "is longer than a line")
@@ -41,14 +43,14 @@ func (v *validator) ruleState(at string, r *Rule) {
 // ruleAction checks what the rule does. A rule that goes on and does nothing else is a
 // slip, and so is one that connections cannot be marked by.
 func (v *validator) ruleAction(at string, r *Rule) {
-	sets := !r.SetMark.IsZero() || !r.SetCTMark.IsZero()
+	sets := !r.SetMark.IsZero() || !r.SetCTMark.IsZero() || r.Priority
 	switch {
 	case r.RejectWith != "" && r.Action != ActionReject:
 		v.faults.add(at+".reject_with", "needs action reject; this is %s", r.Action)
 	case r.RejectWith == RejectTCPReset && r.Protocol != ProtocolTCP:
 		v.faults.add(at+".reject_with", "tcp_reset needs protocol tcp; this is %s", r.Protocol)
 	case r.Action == ActionContinue && !sets:
-		v.faults.add(at+".action", "continue does nothing without set_mark or set_ct_mark")
+		v.faults.add(at+".action", "continue does nothing without set_mark, set_ct_mark or priority")
 	}
 	if v.c.CT.Enabled {
 		return
@@ -60,6 +62,33 @@ func (v *validator) ruleAction(at string, r *Rule) {
 		if !key.mark.IsZero() {
 			v.faults.add(at+"."+key.name, "needs connections, but ct.enabled is false")
 		}
+	}
+}
+
+// ruleLimit checks what rules say of the number of connections.
+func (v *validator) ruleLimit(at string, r *Rule) {
+	v.within(at+".conn_max", r.ConnMax, 0, maxFlows, "")
+	if r.ConnMax == 0 {
+		if r.ConnMaxPer != "" {
+			v.faults.add(at+".conn_max_per", "needs conn_max")
+		}
+	} else if v.limits++; v.limits == maxLimits+1 {
+		v.faults.add(at+".conn_max", "is in more than %d rules", maxLimits)
+	}
+	for _, key := range []struct {
+		name  string
+		given bool
+	}{{"conn_max", r.ConnMax != 0}, {"priority", r.Priority}} {
+		switch {
+		case !key.given:
+		case !v.c.CT.Enabled:
+			v.faults.add(at+"."+key.name, "needs connections, but ct.enabled is false")
+		case len(r.State) > 0 && !slices.Contains(r.State, StateNew):
+			v.faults.add(at+"."+key.name, "is about new connections, which state leaves out")
+		}
+	}
+	if r.ConnMax != 0 && r.Action != ActionDrop && r.Action != ActionReject {
+		v.faults.add(at+".conn_max", "is for connections that are too many: it needs action drop or reject, before the rule that accepts; this is %s", r.Action)
 	}
 }
 

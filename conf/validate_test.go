@@ -283,11 +283,52 @@ set_ct_mark = 1
 		"13: policy.default_in: reject is for rules; want accept or drop, or a last rule that says reject\n" +
 			"16: rules[0].reject_with: needs action reject; this is drop\n" +
 			"19: rules[1].reject_with: tcp_reset needs protocol tcp; this is udp\n" +
-			"22: rules[2].action: continue does nothing without set_mark or set_ct_mark\n" +
+			"22: rules[2].action: continue does nothing without set_mark, set_ct_mark or priority\n" +
 			"23: rules[2].mark: \"1/0\": a mask of 0 names no bit\n" +
 			"26: rules[3].mark: \"0x1f/0xf\": the value has bits outside the mask; want 0xf/0xf\n" +
 			"27: rules[3].set_mark: \"4294967296\" is not a 32-bit mark like \"0x10\" or \"0x10/0xf0\"\n" +
 			"28: rules[3].set_ct_mark: needs connections, but ct.enabled is false", "FF-6"},
+	{"limits", fill(`[ct]
+max_flows_per_source = -1
+reserve = 131072
+[[rules]]
+action = "accept"
+conn_max = 10
+[[rules]]
+action = "drop"
+conn_max = 50000001
+conn_max_per = "sourc"
+state = ["established"]
+[[rules]]
+action = "drop"
+conn_max_per = "source"
+priority = true
+state = ["related"]
+[[rules]]
+action = "reject"
+conn_max = 1
+conn_max_per = "source"
+state = ["new", "established"]
+`),
+		"11: ct.max_flows_per_source: -1 is below 0\n" +
+			"12: ct.reserve: 131072 is above 131071 (it is part of both ct.max_flows and ct.max_flows_ipv6)\n" +
+			"15: rules[0].conn_max: is for connections that are too many: it needs action drop or reject, before the rule that accepts; this is accept\n" +
+			"18: rules[1].conn_max: 50000001 is above 50000000\n" +
+			"18: rules[1].conn_max: is about new connections, which state leaves out\n" +
+			"19: rules[1].conn_max_per: \"sourc\" is unknown; did you mean \"source\"?\n" +
+			"23: rules[2].conn_max_per: needs conn_max\n" +
+			"24: rules[2].priority: is about new connections, which state leaves out", "CT-7"},
+	{"limits without connections", fill(`[ct]
+enabled = false
+[[rules]]
+action = "drop"
+conn_max = 10
+[[rules]]
+action = "accept"
+priority = true
+`),
+		"14: rules[0].conn_max: needs connections, but ct.enabled is false\n" +
+			"17: rules[1].priority: needs connections, but ct.enabled is false", "CT-7"},
 	{"rules", fill(`[[rules]]
 in_ports = ["lan", "lan", "dmz"]
 out_ports = ["wan"]

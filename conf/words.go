@@ -17,6 +17,7 @@ type (
 	Action      string // what a rule decides
 	RejectWith  string // how the sender of a rejected packet is told (FF-6)
 	State       string // a packet's state in connection tracking (CT-2)
+	ConnMaxPer  string // whose connections count for a rule's conn_max (CT-7)
 	// SlowPathMode says whether ports get twins in the kernel (SP-1, SP-5).
 	SlowPathMode string
 
@@ -72,6 +73,9 @@ const (
 	StateInvalid     State = "invalid"
 	StateUntracked   State = "untracked"
 
+	ConnMaxPerRule   ConnMaxPer = "rule"   // all that matched the rule
+	ConnMaxPerSource ConnMaxPer = "source" // of those, the ones from one address
+
 	SlowPathAuto SlowPathMode = "auto" // where we are allowed to make a TAP
 	SlowPathOn   SlowPathMode = "on"   // or fail at start
 	SlowPathOff  SlowPathMode = "off"
@@ -122,6 +126,8 @@ func (RejectWith) optional() {} // only with action reject; ruleAction asks
 func (State) words() []string {
 	return words(StateNew, StateEstablished, StateRelated, StateInvalid, StateUntracked)
 }
+func (ConnMaxPer) words() []string { return words(ConnMaxPerRule, ConnMaxPerSource) }
+func (ConnMaxPer) optional()       {} // only with conn_max; ruleLimit asks
 func (SlowPathMode) words() []string {
 	return words(SlowPathAuto, SlowPathOn, SlowPathOff)
 }

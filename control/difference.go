@@ -61,6 +61,7 @@ func (s *Switch) report(from, to sample) Report {
 	r.Pools = to.pools
 	r.TimeoutPolicies = s.timeoutList()
 	r.Flows.TableBytes = s.tableBytes
+	r.Flows.SecondsUntilFull = s.secondsUntilFull(&c, to.workers)
 	r.Flows.TableBytesPerFlow = ratio(float64(s.tableBytes), float64(len(s.workers)*(c.MaxFlows+c.MaxFlowsIPv6)))
 	r.AllocsPerPacket = ratio(float64(to.heap.allocs-from.heap.allocs), float64(r.Received))
 	return r
@@ -161,6 +162,11 @@ func addFlows(to *FlowsReport, a, b *ct.Stats) {
 	to.Expired += b.Expired - a.Expired
 	to.Joined += b.Joined - a.Joined
 	to.Full += b.Full - a.Full
+	to.Reserved += b.Reserved - a.Reserved
+	to.SourceLimited += b.SourceLimited - a.SourceLimited
+	to.RuleLimited += b.RuleLimited - a.RuleLimited
+	to.SourcesEvicted += b.SourcesEvicted - a.SourcesEvicted
+	to.SourcesFull += b.SourcesFull - a.SourcesFull
 	to.EarlyDropped += b.EarlyDropped - a.EarlyDropped
 	to.Related += b.Related - a.Related
 	to.Invalid += b.Invalid - a.Invalid

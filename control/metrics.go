@@ -1,6 +1,7 @@
 package control
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 
@@ -87,7 +88,11 @@ var (
 	metricFlowsExpired = desc("flows_expired_total", "Flows whose timeout passed.")
 	metricFlowsJoined  = desc("flows_joined_total", "Packets whose flow was there when it was to be confirmed.")
 	metricFlowsEarly   = desc("flows_early_dropped_total", "Unanswered or ended flows that gave way to new ones in a full table.")
-	metricFlowsFull    = desc("flows_full_total", "New flows refused because a table was full.")
+	metricFlowsFull    = desc("flows_full_total", "New flows refused because a table was full, but for the reserve.")
+	metricFlowsReserve = desc("flows_reserved_total", "Flows of priority that took of the reserve.")
+	metricFlowsLimited = desc("flows_limited_total", "New flows refused because there were too many of their source, or for a rule.", "per")
+	metricSourcesLost  = desc("flow_sources_uncounted_total", "Flows that do not count for their source for want of room, and why: evicted or full.", "why")
+	metricUntilFull    = desc("flows_seconds_until_full", "When the table that fills first will refuse flows, at the rate of the last seconds; +Inf: none fills.")
 	metricFlowsInvalid = desc("flows_invalid_total", "Packets that fit no flow and may not start one.")
 	metricPolicies     = desc("timeout_policies", "Timeout policies, by state; a draining one is deleted and still referred to.", "state")
 	metricPolicyRefs   = desc("timeout_policy_references", "What refers to a timeout policy with a name: flows, rules, packets in verdict queues.", "policy", "kind")
@@ -254,6 +259,16 @@ func (out sender) flows(f *FlowsReport) {
 	out.counter(metricFlowsJoined, f.Joined)
 	out.counter(metricFlowsEarly, f.EarlyDropped)
 	out.counter(metricFlowsFull, f.Full)
+	out.counter(metricFlowsReserve, f.Reserved)
+	out.counter(metricFlowsLimited, f.SourceLimited, "source")
+	out.counter(metricFlowsLimited, f.RuleLimited, "rule")
+	out.counter(metricSourcesLost, f.SourcesEvicted, "evicted")
+	out.counter(metricSourcesLost, f.SourcesFull, "full")
+	untilFull := math.Inf(1)
+	if f.SecondsUntilFull != nil {
+		untilFull = *f.SecondsUntilFull
+	}
+	out.gauge(metricUntilFull, untilFull)
 	out.counter(metricFlowsInvalid, f.Invalid)
 	out.gauge(metricFlowBytes, float64(f.TableBytes))
 }

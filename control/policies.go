@@ -62,7 +62,7 @@ func rowOf(defaults *conf.Timeouts, p *conf.TimeoutPolicy) *ct.Timeouts {
 }
 
 // buildRules makes the first policies and the first ruleset.
-func (s *Switch) buildRules(c *conf.Config) (*policy.Ruleset, error) {
+func (s *Switch) buildRules(c *conf.Config, limits *limitPlan) (*policy.Ruleset, error) {
 	var err error
 	if s.policies, err = ct.NewPolicies(timeouts(&c.CT.Timeouts), s.epoch); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (s *Switch) buildRules(c *conf.Config) (*policy.Ruleset, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := s.compileRules(c, bound, 1)
+	rules, err := s.compileRules(c, bound, limits, 1)
 	if err != nil {
 		return nil, err
 	}

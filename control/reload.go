@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"ffwd/conf"
-	"ffwd/ct"
 	"ffwd/fib"
 	"ffwd/pipeline"
 	"ffwd/policy"
@@ -38,7 +37,12 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 	if err != nil {
 		return changes, err
 	}
-	snapshot, err := s.prepare(next, &changes, plan)
+	limits, err := s.planLimits(next)
+	if err != nil {
+		plan.abandon()
+		return changes, err
+	}
+	snapshot, err := s.prepare(next, &changes, plan, limits)
 	if err != nil {
 		plan.abandon()
 		return changes, err
@@ -56,6 +60,7 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 	}
 	plan.commit()
 	s.snapshot.Store(snapshot)
+	s.limits = limits.numbers
 	s.publishRules(plan)
 	s.awaitWorkers()
 	if changes.LogLevel {
@@ -97,21 +102,21 @@ func (s *Switch) awaitWorkers() {
 
 // prepare makes the next snapshot. Nothing sees it yet. Rules are compiled anew when
 // they changed, or when a name in them means another timeout policy than before.
-func (s *Switch) prepare(next *conf.Config, changes *conf.Changes, plan *policyPlan) (*pipeline.Snapshot, error) {
+func (s *Switch) prepare(next *conf.Config, changes *conf.Changes, plan *policyPlan, limits *limitPlan) (*pipeline.Snapshot, error) {
 	snapshot := *s.snapshot.Load()
 	bound, err := plan.bind()
 	if err != nil {
 		return nil, err
 	}
 	if changes.Rules || !slices.Equal(bound, s.boundPolicies) {
-		rules, err := s.compileRules(next, bound, policy.NextGeneration(snapshot.Rules.Generation()))
+		rules, err := s.compileRules(next, bound, limits, policy.NextGeneration(snapshot.Rules.Generation()))
 		if err != nil {
 			return nil, err
 		}
 		snapshot.Rules = rules
 		plan.hold(bound)
 	}
-	snapshot.Tracking = ct.Settings(next.CT.TCP)
+	snapshot.Tracking = tracking(&next.CT, limits)
 	snapshot.ErrorRate = next.ICMP.ErrorRate
 	snapshot.PuntRates = puntRates(&next.SlowPath.Rates)
 	return &snapshot, nil

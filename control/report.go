@@ -114,13 +114,22 @@ type FlowsReport struct {
 	IPv6              uint64  `json:"ipv6"`
 	Created           uint64  `json:"created"`
 	Expired           uint64  `json:"expired"`
-	Joined            uint64  `json:"joined"`        // packets whose flow was there when it was confirmed
-	Full              uint64  `json:"full"`          // new flows refused
-	EarlyDropped      uint64  `json:"early_dropped"` // unanswered or ended flows that gave way to new ones
-	Related           uint64  `json:"related"`       // ICMP errors about a flow
-	Invalid           uint64  `json:"invalid"`       // packets that fit no flow and may not start one
+	Joined            uint64  `json:"joined"`          // packets whose flow was there when it was confirmed
+	Full              uint64  `json:"full"`            // new flows refused: the table was full, but for the reserve
+	Reserved          uint64  `json:"reserved"`        // flows of priority that took of the reserve
+	SourceLimited     uint64  `json:"source_limited"`  // new flows refused: ct.max_flows_per_source
+	RuleLimited       uint64  `json:"rule_limited"`    // new flows refused beyond conn_max when a rule had let them pass
+	SourcesEvicted    uint64  `json:"sources_evicted"` // sources with one flow that ceased to be counted
+	SourcesFull       uint64  `json:"sources_full"`    // flows that no source was counted for
+	EarlyDropped      uint64  `json:"early_dropped"`   // unanswered or ended flows that gave way to new ones
+	Related           uint64  `json:"related"`         // ICMP errors about a flow
+	Invalid           uint64  `json:"invalid"`         // packets that fit no flow and may not start one
 	TableBytes        uint64  `json:"table_bytes"`
 	TableBytesPerFlow float64 `json:"table_bytes_per_flow"` // at the configured maximum
+
+	// SecondsUntilFull is when the table that fills first will refuse flows, as fast as they
+	// came and went in the last seconds; null when none fills.
+	SecondsUntilFull *float64 `json:"seconds_until_full"`
 }
 
 // PoolReport is one mbuf pool.

@@ -10,12 +10,12 @@ import (
 )
 
 // compileRules translates and compiles the configuration's rules. bound has the
-// timeout policy of each.
-func (s *Switch) compileRules(c *conf.Config, bound []uint16, generation uint32) (*policy.Ruleset, error) {
+// timeout policy of each, limits its limit.
+func (s *Switch) compileRules(c *conf.Config, bound []uint16, limits *limitPlan, generation uint32) (*policy.Ruleset, error) {
 	rules := make([]policy.Rule, len(c.Rules))
 	for i := range c.Rules {
 		rules[i] = s.rule(&c.Rules[i])
-		rules[i].Timeout = bound[i]
+		rules[i].Timeout, rules[i].Limit = bound[i], limits.byRule[i]
 	}
 	defaults := policy.Defaults{In: action(c.Policy.DefaultIn), Out: action(c.Policy.DefaultOut)}
 	set, err := policy.Compile(rules, defaults, generation)
@@ -32,6 +32,7 @@ func (s *Switch) rule(r *conf.Rule) policy.Rule {
 		SrcPorts: portRanges(r.SrcPorts), DstPorts: portRanges(r.DstPorts), Comment: r.Comment,
 		Mark: policy.Bits(r.Mark), CtMark: policy.Bits(r.CTMark),
 		RejectWith: rejectWith[r.RejectWith], Queue: queueTo(r), SetMark: policy.Bits(r.SetMark), SetCtMark: policy.Bits(r.SetCTMark),
+		Priority: r.Priority,
 	}
 	if r.Hook == conf.HookOut {
 		out.Hook = policy.HookOut

@@ -69,6 +69,10 @@ type Switch struct {
 	heldPolicies  []uint16      // its references; guarded by mu
 	drainBell     chan struct{} // rung when a policy may have been deleted
 
+	limits  map[string]uint8 // numbers of the rules' limits on connections; guarded by mu
+	tallies ct.Tallies
+	filling filling
+
 	tableBytes uint64 // of all flow tables
 
 	linkMu sync.Mutex
@@ -131,7 +135,12 @@ func (s *Switch) build(c *conf.Config) error {
 	if err := s.buildTables(c); err != nil {
 		return err
 	}
-	rules, err := s.buildRules(c)
+	limits, err := s.planLimits(c)
+	if err != nil {
+		return err
+	}
+	s.limits = limits.numbers
+	rules, err := s.buildRules(c, limits)
 	if err != nil {
 		return err
 	}
@@ -142,7 +151,7 @@ func (s *Switch) build(c *conf.Config) error {
 		Tables:     s.tables,
 		Rules:      rules,
 		Timeouts:   s.policies.Timeouts(),
-		Tracking:   ct.Settings(c.CT.TCP),
+		Tracking:   tracking(&c.CT, limits),
 		ErrorRate:  c.ICMP.ErrorRate,
 		PuntRates:  puntRates(&c.SlowPath.Rates),
 	}
@@ -226,7 +235,7 @@ func (r retirer) Retire(free func()) {
 func (s *Switch) newTable(c *conf.Config, secret *ct.Secret) (*ct.Table, error) {
 	table, err := ct.New(ct.Options{
 		MaxFlows: c.CT.MaxFlows, MaxFlowsIPv6: c.CT.MaxFlowsIPv6,
-		Secret: *secret, Huge: tablePages(c), StartNs: s.clock.Now(), Policies: s.policies,
+		Secret: *secret, Huge: tablePages(c), StartNs: s.clock.Now(), Policies: s.policies, Tallies: &s.tallies,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: lower ct.max_flows or ct.max_flows_ipv6", err)

@@ -29,6 +29,7 @@ func (s *Switch) watch(*conf.Config) error {
 	running.Go(func() { s.watchLinks(ctx) })
 	running.Go(func() { s.reclaim(ctx) })
 	running.Go(func() { s.drainPolicies(ctx) })
+	running.Go(func() { s.watchFilling(ctx) })
 	s.undo(func() error {
 		cancel()
 		running.Wait()

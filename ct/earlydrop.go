@@ -1,10 +1,45 @@
 package ct
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"ffwd/packet"
+)
 
 // earlyProbes is how many buckets are searched for a flow that a new one may take
 // the place of: some hundred flows, in cache lines that follow each other.
 const earlyProbes = 8
+
+// admit returns a free entry for the flow of a new packet, or 0.
+func (t *Table) admit(p *packet.Packet) uint32 {
+	if t.refusal = t.limited(p); t.refusal != packet.Unfinished {
+		if t.refusal == packet.CtSourceLimit {
+			t.SourceLimited++
+		} else {
+			t.RuleLimited++
+		}
+		return 0
+	}
+	ipv6 := p.Is(packet.IsIPv6)
+	list, left := &t.free[0], t.free[0].end-1-uint32(t.Flows4)
+	if ipv6 {
+		list, left = &t.free[1], t.free[1].end-t.first6-uint32(t.Flows6)
+	}
+	reserved := left <= t.settings.Reserve
+	if left == 0 || reserved && !p.Priority {
+		if !t.makeRoom(p.Hash, ipv6) {
+			t.Full++
+			t.refusal = packet.CtTableFull
+			return 0
+		}
+	} else if reserved {
+		t.Reserved++
+	}
+	return list.take(t.cold)
+}
+
+// Refusal says why Confirm returned false.
+func (t *Table) Refusal() packet.Reason { return t.refusal }
 
 // makeRoom removes a flow that was never answered, or whose connection has ended,
 // for a new one of its family when the table is full. It looks near the new flow's

@@ -42,7 +42,7 @@ type cold struct {
 	prev, next  uint32 // expiry list, or next alone in the free list
 	start       uint32 // tick of confirmation
 	packetsHigh [2]uint16
-	slot        uint16 // of the expiry wheel
+	slot        uint16 // of the expiry wheel, and what counts the flow, see limits.go
 	note        uint16 // of the TCP tracker, see reset.go
 }
 

@@ -260,8 +260,8 @@ func (t *Table) refuse(p *packet.Packet) {
 // Confirm enters the flow of a new packet that leaves the switch.
 //
 // When another packet of the same flow was confirmed since Lookup, in this burst
-// or an earlier one, the packet joins that flow. It returns false when the table
-// is full. Owner worker only. Source: CT-2, CT-6, CT-7.
+// or an earlier one, the packet joins that flow. It returns false when there may be no
+// such flow, and Refusal says why. Owner worker only. Source: CT-2, CT-6, CT-7.
 func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool {
 	now := Tick(nowNs)
 	if flow := t.find(p); flow != 0 {
@@ -273,16 +273,8 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 			return true
 		}
 	}
-	list := &t.free[0]
-	if p.Is(packet.IsIPv6) {
-		list = &t.free[1]
-	}
-	i := list.take(t.cold)
-	if i == 0 && t.makeRoom(p.Hash, p.Is(packet.IsIPv6)) {
-		i = list.take(t.cold)
-	}
+	i := t.admit(p)
 	if i == 0 {
-		t.Full++
 		return false
 	}
 	t.Created++
@@ -309,6 +301,7 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 		f.flags |= origSwapped
 	}
 	t.settle(i)
+	t.countIn(p, i)
 	t.cold[i].start = now
 	t.cold[i].packetsHigh = [2]uint16{}
 	t.enter(p.Hash, i)

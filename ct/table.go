@@ -2,6 +2,7 @@ package ct
 
 import (
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 
 	"ffwd/mem"
@@ -16,12 +17,17 @@ type Options struct {
 	Huge         mem.Huge
 	StartNs      int64     // the worker's clock now: expiry counts from here
 	Policies     *Policies // timeout policies that flows may take; nil: none
+	Tallies      *Tallies  // of all workers; nil: this table is alone
 }
 
-// Settings are the trackers' switches. Source: CT-3.
+// Settings are what a reload may change. Source: CT-3, CT-7.
 type Settings struct {
 	Loose   bool // TCP connections are picked up in mid-stream
 	Liberal bool // TCP segments outside the windows are let through and counted
+
+	MaxPerSource uint32  // flows of one source, without those of priority; 0: any number
+	Reserve      uint32  // flows of each family that only those of priority may have
+	Limits       *Limits // of rules; nil: none
 }
 
 // DefaultSettings are Linux's.
@@ -52,6 +58,7 @@ type Table struct {
 	flowBase   unsafe.Pointer
 	windowBase unsafe.Pointer
 	settings   Settings
+	refusal    packet.Reason
 	events     *Events // nil: nobody listens
 	latestNs   int64   // the clock of the latest burst or expiry
 	first6     uint32  // index of the first IPv6 flow; IPv4 flows lie below
@@ -64,6 +71,10 @@ type Table struct {
 
 	policies *Policies
 	refs     *policyRefs // this worker's references to them
+
+	tallies *Tallies
+	tally   *tally     // this worker's
+	limits  [][2]uint8 // of rules, by flow; those of flows with countedRules
 
 	homes      [packet.MaxBurst]uint32 // scratch of Lookup: home buckets,
 	candidates [packet.MaxBurst]uint32 // then candidate flows,
@@ -80,7 +91,12 @@ type Stats struct {
 	Expired        uint64
 	Joined         uint64 // packets found, at confirmation, that their flow was there already (CT-6)
 	EarlyDropped   uint64 // unanswered or ended flows that gave way to new ones (CT-7)
-	Full           uint64 // new flows refused because the table was full (CT-7)
+	Full           uint64 // new flows refused because the table was full, but for the reserve (CT-7)
+	Reserved       uint64 // flows that took of the reserve
+	SourceLimited  uint64 // new flows refused: too many of their source
+	RuleLimited    uint64 // new flows refused at confirmation: too many for the limit of a rule
+	SourcesEvicted uint64 // sources with one flow that gave way to others; the flow counts no more
+	SourcesFull    uint64 // flows that count for no source: no room for it
 	Related        uint64 // ICMP errors about a flow
 	Invalid        uint64 // packets that fit no flow and may not start one
 }
@@ -117,8 +133,14 @@ func New(o Options) (*Table, error) {
 		cold:       unsafe.Slice((*cold)(at(layout.cold)), entries),
 		addresses:  unsafe.Slice((*addresses)(at(layout.addresses)), o.MaxFlowsIPv6),
 		region:     region,
+		limits:     unsafe.Slice((*[2]uint8)(at(layout.limits)), entries),
 		policies:   o.Policies,
+		tallies:    o.Tallies,
 	}
+	if t.tallies == nil {
+		t.tallies = new(Tallies)
+	}
+	t.tally = t.tallies.join(at(layout.sources), sourceEntries(entries))
 	if o.Policies != nil {
 		t.refs = o.Policies.join()
 	}
@@ -129,7 +151,7 @@ func New(o Options) (*Table, error) {
 }
 
 // layout gives the byte offsets of the table's arrays in its region.
-type layout struct{ buckets, flows, windows, cold, addresses, total int }
+type layout struct{ buckets, flows, windows, cold, limits, sources, addresses, total int }
 
 func newLayout(entries, numBuckets, flows6 int) (l layout) {
 	const line = 64
@@ -142,6 +164,8 @@ func newLayout(entries, numBuckets, flows6 int) (l layout) {
 	l.flows = place(unsafe.Sizeof(Flow{}), entries)
 	l.windows = place(unsafe.Sizeof(window{}), entries)
 	l.cold = place(unsafe.Sizeof(cold{}), entries)
+	l.limits = place(unsafe.Sizeof([2]uint8{}), entries)
+	l.sources = place(unsafe.Sizeof(atomic.Uint64{}), sourceEntries(entries))
 	l.addresses = place(unsafe.Sizeof(addresses{}), max(1, flows6))
 	return l
 }
@@ -187,6 +211,7 @@ func (t *Table) Delete(i uint32) {
 	t.tell(EventDestroy, i)
 	f := t.flow(i)
 	t.disown(f)
+	t.countOut(i)
 	t.unschedule(i)
 	t.remove(t.secret.hash(f.k0, f.k1), i)
 	*f = Flow{}

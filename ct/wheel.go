@@ -52,7 +52,7 @@ func (t *Table) schedule(flow, deadline uint32) {
 	slot := t.wheel.slotOf(deadline)
 	head := &t.wheel.heads[slot]
 	c := &t.cold[flow]
-	c.prev, c.next, c.slot = 0, *head, slot
+	c.prev, c.next, c.slot = 0, *head, c.slot&^slotMask|slot
 	if *head != 0 {
 		t.cold[*head].prev = flow
 	}
@@ -65,7 +65,7 @@ func (t *Table) unschedule(flow uint32) {
 	if c.prev != 0 {
 		t.cold[c.prev].next = c.next
 	} else {
-		t.wheel.heads[c.slot] = c.next
+		t.wheel.heads[c.slot&slotMask] = c.next
 	}
 	if c.next != 0 {
 		t.cold[c.next].prev = c.prev

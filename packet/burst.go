@@ -85,6 +85,11 @@ type Packet struct {
 	Reason  Reason // why it was dropped, rejected or punted
 	State   CtState
 	Answer  Answer // the ICMP error of a rejected packet
+
+	// For the flow that a new packet may start: the limits of rules that it counts for, and
+	// whether it may have what is kept for flows of priority. Source: CT-7.
+	Limits   [2]uint8
+	Priority bool
 }
 
 // Answer names what answers a rejected packet, an ICMP error unless it says so, alike

@@ -24,6 +24,8 @@ const (
 
 	// Conntrack and policy.
 	CtTableFull
+	CtSourceLimit
+	CtRuleLimit
 	CtInvalidPacket
 	PolicyIn
 	PolicyOut
@@ -87,6 +89,8 @@ var reasonNames = [NumReasons]string{
 	ReversePath:     "reverse_path",
 	RxOversized:     "rx_oversized",
 	CtTableFull:     "ct_table_full",
+	CtSourceLimit:   "ct_source_limit",
+	CtRuleLimit:     "ct_rule_limit",
 	CtInvalidPacket: "ct_invalid",
 	PolicyIn:        "policy_in",
 	PolicyOut:       "policy_out",

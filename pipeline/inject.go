@@ -98,6 +98,7 @@ func (w *Worker) trackKernel(b *packet.Burst) {
 	w.stages[stageConntrack].Process(b)
 	for i := range b.Live() {
 		if p := &b.Pkts[i]; p.Verdict == packet.Continue && p.Flow == 0 && p.State == packet.CtNew {
+			p.Priority = true // nobody else would keep the router's own connections alive
 			w.table.Confirm(p, b.NowNs, w.snap.Timeouts)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // costs nothing.
 //
 // Needs:  Conntrack; at the out hook also Route.
-// Writes: Mark, CtMark, Policy; the flow's mark and decisions; the rules' hits.
+// Writes: Mark, CtMark, Policy, Limits, Priority; the flow's mark and decisions; the rules' hits.
 // Drops:  policy_in, policy_out; with an answer where a rule rejects.
 // Source: FF-6, TO-3. Design: docs/decisions/0005-rule-decisions.md.
 type Policy struct {
@@ -80,6 +80,10 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 	remember := from == fromFirst
 	for after := from.after; ; {
 		action, rule := rules.MatchAfter(hook, &k, after)
+		if rule >= 0 && s.within(p, rules.Effect(rule)) {
+			after = rule
+			continue
+		}
 		slot := s.ledger.slot(rule, s.hook)
 		s.ledger.hits[slot].add(p)
 		d.pass(slot)
@@ -89,6 +93,7 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 		}
 		e := rules.Effect(rule)
 		s.mark(p, &k, e)
+		p.Priority = p.Priority || e.Priority
 		if e.Timeout != 0 {
 			s.table.Attach(p, e.Timeout)
 		}
@@ -122,6 +127,12 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 	if d.action != policy.Accept {
 		s.refuse(p, d.action, d.answer)
 	}
+}
+
+// within tells whether a rule is for connections above a limit, and the packet's is not:
+// the rule does not match it.
+func (s *Policy) within(p *packet.Packet, e *policy.Effect) bool {
+	return e.Limit != 0 && (s.table == nil || !s.table.Exceeds(p, e.Limit))
 }
 
 // mark sets the packet's and its connection's mark as a rule says. A flow that is not

@@ -227,6 +227,7 @@ func (w *Worker) prepare(p *packet.Packet, r *packet.Released, to *resumption, n
 	}
 	if !same {
 		to.reevaluated = true
+		p.Limits, p.Priority = [2]uint8{}, false // other rules say that now
 		to.hooks[r.Hook] = again
 		if r.Hook == uint8(ct.HookOut) {
 			to.hooks[ct.HookIn] = again

@@ -32,7 +32,7 @@ func (s *Conntrack) Process(b *packet.Burst) {
 //
 // Needs:  the verdict of every stage before it.
 // Writes: Flow.
-// Drops:  ct_table_full.
+// Drops:  ct_table_full, ct_source_limit, ct_rule_limit.
 // Source: CT-2, CT-6, CT-7.
 type Confirm struct{ *context }
 
@@ -48,7 +48,7 @@ func (s *Confirm) Process(b *packet.Burst) {
 		}
 		joined := s.table.Joined
 		if !s.table.Confirm(p, b.NowNs, s.snap.Timeouts) {
-			p.DropFor(packet.CtTableFull)
+			p.DropFor(s.table.Refusal())
 		} else if s.resume != nil {
 			s.resume[i].joined = s.table.Joined != joined
 		}

@@ -54,11 +54,14 @@ type Effect struct {
 	SetMark    Bits       // of the packet
 	SetCtMark  Bits       // of its connection
 	Timeout    uint16     // policy of its connection, if that is new; 0 is none
+	Limit      uint8      // the rule is for new connections above this limit only; 0 is none
+	Priority   bool       // of its connection, if that is new
 }
 
 // Effect returns what the rule with this index does. It is not to be written.
 func (s *Ruleset) Effect(index int) *Effect { return &s.effects[index] }
 
 func (r *Rule) effect() Effect {
-	return Effect{Action: r.Action, RejectWith: r.RejectWith, Queue: r.Queue, SetMark: r.SetMark, SetCtMark: r.SetCtMark, Timeout: r.Timeout}
+	return Effect{Action: r.Action, RejectWith: r.RejectWith, Queue: r.Queue, SetMark: r.SetMark, SetCtMark: r.SetCtMark, Timeout: r.Timeout,
+		Limit: r.Limit, Priority: r.Priority}
 }

@@ -117,6 +117,8 @@ type Rule struct {
 	Queue              QueueTo    // Actions Queue and Tee
 	SetMark, SetCtMark Bits       // what the rule sets, before its Action
 	Timeout            uint16     // timeout policy for new flows, by its index; 0 is none
+	Limit              uint8      // the rule is for new connections above this limit only; 0 is none
+	Priority           bool       // of new flows: they may have what is kept for them
 	Comment            string
 }
 
@@ -150,6 +152,8 @@ func (r *Rule) check() error {
 		return fmt.Errorf("%w: protocol %d", ErrRule, r.Protocol)
 	case r.namesPorts() && r.Protocol != protoTCP && r.Protocol != protoUDP && r.Protocol != protoSCTP:
 		return fmt.Errorf("%w: ports of protocol %d", ErrRule, r.Protocol)
+	case r.Limit != 0 && r.Action != Drop && r.Action != Reject:
+		return fmt.Errorf("%w: action %s above a limit", ErrRule, r.Action)
 	case r.States&^anyState != 0:
 		return fmt.Errorf("%w: states %#x", ErrRule, uint8(r.States))
 	}

@@ -62,6 +62,9 @@ func does(r *conf.Rule) string {
 	add("with", string(r.RejectWith), r.RejectWith != "")
 	add("set_mark", r.SetMark.String(), !r.SetMark.IsZero())
 	add("set_ct_mark", r.SetCTMark.String(), !r.SetCTMark.IsZero())
+	if r.Priority {
+		words = append(words, "priority")
+	}
 	return strings.Join(words, ", ")
 }
 
@@ -94,6 +97,10 @@ func matches(r *conf.Rule) string {
 	}
 	if !r.CTMark.IsZero() {
 		add("ct_mark", r.CTMark.String())
+	}
+	if r.ConnMax != 0 {
+		add("conn_max", strconv.Itoa(r.ConnMax))
+		add("per", string(r.ConnMaxPer))
 	}
 	if len(words) == 0 {
 		return "any"

@@ -86,5 +86,10 @@ func byCount(counts map[string]uint64) []string {
 }
 
 func flows(f *control.FlowsReport) string {
-	return fmt.Sprintf("flows: %d IPv4, %d IPv6; %d created, %d expired, %d refused\n", f.IPv4, f.IPv6, f.Created, f.Expired, f.Full)
+	until := ""
+	if f.SecondsUntilFull != nil {
+		until = fmt.Sprintf("; full in %.0f s", *f.SecondsUntilFull)
+	}
+	refused := f.Full + f.SourceLimited + f.RuleLimited
+	return fmt.Sprintf("flows: %d IPv4, %d IPv6; %d created, %d expired, %d refused%s\n", f.IPv4, f.IPv6, f.Created, f.Expired, refused, until)
 }
