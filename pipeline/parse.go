@@ -24,15 +24,19 @@ import (
 // Source: FF-2 to FF-4, FF-14; RFC 1812 5.2.2 and 5.3.7, RFC 8200.
 type Parse struct{ *context }
 
-// Process parses the burst, in three passes: what is known of every frame, the
-// plain frames, the others.
+// Process parses the burst, in passes: what is known of every frame, the plain
+// frames of either family, the others.
 func (s *Parse) Process(b *packet.Burst) {
 	ports := &s.snap.Ports[s.port]
 	bytes := b.Load(s.received[:b.N], ports.Untagged)
 	s.counters.Ports[s.port].RxBytes += bytes
 	pkts := b.Live()
-	plain := parsePlain(pkts, s.snap.Interfaces[ports.Untagged].MAC)
+	mac := s.snap.Interfaces[ports.Untagged].MAC
+	plain := parsePlain(pkts, mac)
 	if plain == len(pkts) {
+		return
+	}
+	if plain += parsePlain6(pkts, mac); plain == len(pkts) {
 		return
 	}
 	for i := range pkts {
