@@ -114,6 +114,8 @@ func describe(err error) (int, apiError) {
 	case errors.As(err, &refused):
 		body.Restart = refused.changes
 		return http.StatusConflict, body
+	case errors.Is(err, ErrStuck):
+		return http.StatusServiceUnavailable, body
 	}
 	return http.StatusInternalServerError, body
 }

@@ -125,14 +125,14 @@ func (s *Switch) walk(ctx context.Context, w *worker, from uint32, filter *ct.Fi
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	w.Do(func() {
+	err := w.Do(func() {
 		now := s.clock.Now()
 		from = w.Table().Walk(from, flowStep, func(i uint32) bool {
 			f := w.Table().Info(i, now)
 			return f.Expires <= 0 || !filter.Match(&f) || visit(i, &f)
 		})
 	})
-	return from, nil
+	return from, err
 }
 
 // each visits every flow that the filter chooses, worker by worker, in steps.
@@ -196,8 +196,13 @@ func (s *Switch) streamFlowEvents(w http.ResponseWriter, r *http.Request) {
 	for i, worker := range s.workers {
 		if worker.Table() != nil {
 			rings[i] = ct.NewEvents(eventSlots)
-			worker.Do(func() { worker.Table().Report(rings[i]) })
-			defer worker.Do(func() { worker.Table().Report(nil) })
+			if err := worker.Do(func() { worker.Table().Report(rings[i]) }); err != nil {
+				status, body := describe(err)
+				writeJSON(w, status, body)
+				return
+			}
+			// A worker that is stuck then keeps its ring, which fills, until the next reader's.
+			defer func() { _ = worker.Do(func() { worker.Table().Report(nil) }) }()
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -73,7 +74,9 @@ func (s *Switch) getRoutes(r *http.Request) (any, error) {
 	if q.to.IsValid() {
 		for i := q.table; i <= q.last; i++ {
 			if info, ok := s.tables[i].Route(q.to); ok {
-				s.take(list, &routeQuery{table: i}, []fib.RouteInfo{info})
+				if _, err := s.take(list, &routeQuery{table: i}, []fib.RouteInfo{info}); err != nil {
+					return nil, err
+				}
 			}
 		}
 		return list, nil
@@ -90,7 +93,11 @@ func (s *Switch) getRoutes(r *http.Request) (any, error) {
 			}
 			var page []fib.RouteInfo
 			page, end = s.tables[q.table].Page(q.within, q.after, min(routeStep, q.limit-prefixes))
-			prefixes += s.take(list, q, page)
+			taken, err := s.take(list, q, page)
+			if err != nil {
+				return nil, err
+			}
+			prefixes += taken
 			if len(page) > 0 {
 				q.after = page[len(page)-1].Prefix
 			}
@@ -100,9 +107,12 @@ func (s *Switch) getRoutes(r *http.Request) (any, error) {
 }
 
 // take adds what the client wants of a page, and returns how many prefixes that is.
-func (s *Switch) take(list *RouteList, q *routeQuery, page []fib.RouteInfo) (prefixes int) {
+func (s *Switch) take(list *RouteList, q *routeQuery, page []fib.RouteInfo) (prefixes int, err error) {
 	var last netip.Prefix
-	counts := s.countsOf(q.table, page)
+	counts, err := s.countsOf(q.table, page)
+	if err != nil {
+		return 0, err
+	}
 	for i := range page {
 		info := &page[i]
 		if q.origin != "" && q.origin != string(info.Origin) {
@@ -114,11 +124,11 @@ func (s *Switch) take(list *RouteList, q *routeQuery, page []fib.RouteInfo) (pre
 		}
 		list.Routes = append(list.Routes, s.routeStatus(s.vrfs[q.table], info, counts))
 	}
-	return prefixes
+	return prefixes, nil
 }
 
 // countsOf is what all workers have counted for the routes of a page and their hops.
-func (s *Switch) countsOf(table int, page []fib.RouteInfo) map[fib.Counter]fib.Count {
+func (s *Switch) countsOf(table int, page []fib.RouteInfo) (map[fib.Counter]fib.Count, error) {
 	counts := make(map[fib.Counter]fib.Count, len(page))
 	for i := range page {
 		counts[page[i].Counter] = fib.Count{}
@@ -127,22 +137,24 @@ func (s *Switch) countsOf(table int, page []fib.RouteInfo) map[fib.Counter]fib.C
 		}
 	}
 	keys := slices.Collect(maps.Keys(counts))
-	for i, c := range s.routeCounts(table, keys) {
+	sum, err := s.routeCounts(table, keys)
+	for i, c := range sum {
 		counts[keys[i]] = c
 	}
-	return counts
+	return counts, err
 }
 
 // routeCounts is what all workers have counted for the keys, of the table at this
 // place in Switch.tables: what went by a next hop, while it is one. The workers are
 // asked in small steps. A neighbour was used since the last time if the sum for
-// its keys (fib.Table.CountersVia) is another (SP-3).
-func (s *Switch) routeCounts(table int, keys []fib.Counter) []fib.Count {
-	sum := make([]fib.Count, len(keys))
+// its keys (fib.Table.CountersVia) is another (SP-3). With an error, the sums are those
+// of the other workers.
+func (s *Switch) routeCounts(table int, keys []fib.Counter) (sum []fib.Count, stuck error) {
+	sum = make([]fib.Count, len(keys))
 	for _, w := range s.workers {
-		w.AddRouteCounts(table, keys, sum)
+		stuck = errors.Join(stuck, w.AddRouteCounts(table, keys, sum))
 	}
-	return sum
+	return sum, stuck
 }
 
 // routeOrigins are the words that ?origin= takes.

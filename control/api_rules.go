@@ -47,7 +47,10 @@ func (s *Switch) getRules(r *http.Request) (any, error) {
 			return nil, badRequest("from: %q is not a rule's index", text)
 		}
 	}
-	config, hits := s.ruleHits()
+	config, hits, err := s.ruleHits()
+	if err != nil {
+		return nil, err
+	}
 	list := RuleList{Rules: []RuleStatus{}, Defaults: defaultStatus(config, hits)}
 	for i := from; i < len(config.Rules); i++ {
 		if len(list.Rules) == limit {
@@ -69,13 +72,15 @@ func defaultStatus(c *conf.Config, hits []pipeline.RuleHits) []DefaultStatus {
 
 // ruleHits returns the configuration that runs and what its rules counted, on all
 // workers: one element per rule, then the defaults of hook in and hook out.
-func (s *Switch) ruleHits() (*conf.Config, []pipeline.RuleHits) {
+func (s *Switch) ruleHits() (*conf.Config, []pipeline.RuleHits, error) {
 	config, rules := s.runningRules()
 	hits := make([]pipeline.RuleHits, rules.Len()+2)
 	for _, w := range s.workers {
-		w.AddRuleHits(rules.Generation(), hits)
+		if err := w.AddRuleHits(rules.Generation(), hits); err != nil {
+			return nil, nil, err
+		}
 	}
-	return config, hits
+	return config, hits, nil
 }
 
 // runningRules returns a configuration and the ruleset made of it: a reload changes both
@@ -90,9 +95,13 @@ func (s *Switch) runningRules() (*conf.Config, *policy.Ruleset) {
 // time series. All of them are in GET /v1/rules.
 const maxRuleSeries = 1000
 
-// rules sends what the rules and the hooks' defaults counted.
+// rules sends what the rules and the hooks' defaults counted. While a worker is stuck it
+// sends none: sums without that worker would look like counters that began anew.
 func (out sender) rules(s *Switch) {
-	config, hits := s.ruleHits()
+	config, hits, err := s.ruleHits()
+	if err != nil {
+		return
+	}
 	for i := range config.Rules[:min(len(config.Rules), maxRuleSeries)] {
 		r := &config.Rules[i]
 		out.rule(hits[i], strconv.Itoa(i), r.Hook, r.Action, r.Comment)

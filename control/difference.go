@@ -100,6 +100,7 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 	}
 	addFlows(&r.Flows, &from.flows, &to.flows)
 	r.Workers = append(r.Workers, s.workerReport(s.workers[i], a, b))
+	r.Workers[i].Stuck = to.stuck
 }
 
 // addOversized adds the frames of a port that no mbuf takes: pmd freed them, and no

@@ -76,6 +76,7 @@ var (
 	metricBusyRatio  = desc("worker_busy_ratio", "Share of its time since the start that a worker had packets.", "core")
 	metricBusy       = desc("worker_busy_seconds_total", "Time in polls that found packets.", "core")
 	metricPolls      = desc("worker_polls_total", "Polls.", "core")
+	metricStuck      = desc("worker_stuck", "1 if the worker does not come back from a poll; its figures are those from before.", "core")
 	metricHandedOver = desc("worker_handed_over_packets_total", "Packets given to the worker that owns their flow.", "core")
 	metricTakenOver  = desc("worker_taken_over_packets_total", "Packets got from other workers.", "core")
 	metricStage      = desc("stage_cycles_per_packet", "Sampled cost of a stage since the start.", "core", "stage")
@@ -164,6 +165,13 @@ func (out sender) gauge(d *prometheus.Desc, v float64, labels ...string) {
 	out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
 
+func asGauge(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
 func (out sender) switchWide(r *Report) {
 	out.counter(metricReceived, r.Received)
 	out.counter(metricCreated, r.Created)
@@ -216,19 +224,11 @@ func (out sender) port(p *PortReport) {
 	out.counter(metricRxNoMbuf, p.RxNoMbuf, p.Name)
 	out.counter(metricRxErrors, p.RxErrors, p.Name)
 	out.counter(metricTxErrors, p.TxErrors, p.Name)
-	up := 0.0
-	if p.LinkUp {
-		up = 1
-	}
-	out.gauge(metricLink, up, p.Name)
+	out.gauge(metricLink, asGauge(p.LinkUp), p.Name)
 }
 
 func (out sender) twin(t *TwinReport) {
-	present := 0.0
-	if t.Index != 0 {
-		present = 1
-	}
-	out.gauge(metricTwinUp, present, t.Port, t.TAP)
+	out.gauge(metricTwinUp, asGauge(t.Index != 0), t.Port, t.TAP)
 	out.counter(metricTwinTo, t.ToKernel, t.Port, t.TAP)
 	out.counter(metricTwinToBytes, t.ToKernelBytes, t.Port, t.TAP)
 	out.counter(metricTwinRefused, t.Refused, t.Port, t.TAP)
@@ -241,6 +241,7 @@ func (out sender) twin(t *TwinReport) {
 
 func (out sender) worker(w *WorkerReport) {
 	core := strconv.Itoa(w.Core)
+	out.gauge(metricStuck, asGauge(w.Stuck), core)
 	out.gauge(metricBusyRatio, w.BusyRatio, core)
 	out <- prometheus.MustNewConstMetric(metricBusy, prometheus.CounterValue, w.BusySeconds, core)
 	out.counter(metricPolls, w.Polls, core)

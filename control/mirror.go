@@ -89,7 +89,8 @@ func (s *Switch) neighboursUsed(list []slowpath.Neighbour) []uint64 {
 		}
 	}
 	for vrf := range keys {
-		for k, count := range s.routeCounts(vrf, keys[vrf]) {
+		counts, _ := s.routeCounts(vrf, keys[vrf]) // a worker that is stuck uses no neighbour
+		for k, count := range counts {
 			sums[owners[vrf][k]] += count.Packets
 		}
 	}

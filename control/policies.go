@@ -296,7 +296,8 @@ func (s *Switch) drainPolicies(ctx context.Context) {
 	}
 }
 
-// detach walks the workers' tables in steps between two polls, as a listing does.
+// detach walks the workers' tables in steps between two polls, as a listing does. A
+// worker that is stuck has its turn at a later call: its flows keep what they refer to.
 func (s *Switch) detach(ctx context.Context) {
 	set, some := s.policies.ToDetach()
 	if !some {
@@ -308,8 +309,8 @@ func (s *Switch) detach(ctx context.Context) {
 		}
 		from := uint32(0)
 		step := func() { from = w.Table().Detach(&set, from, flowStep) }
-		for w.Do(step); from != 0 && ctx.Err() == nil; {
-			w.Do(step)
+		for err := w.Do(step); err == nil && from != 0 && ctx.Err() == nil; {
+			err = w.Do(step)
 		}
 	}
 }

@@ -62,19 +62,6 @@ func (s *Switch) serveQueues(c *conf.Config) error {
 	return nil
 }
 
-// countQueues reads the figures of all queues, each worker between two of its polls.
-func (s *Switch) countQueues() []queue.Stats {
-	sums := make([]queue.Stats, len(s.queues.Queues()))
-	for _, w := range s.workers {
-		for i := range sums {
-			var one queue.Stats
-			w.Do(func() { w.queues.Stats(i, &one) })
-			sums[i].Add(&one)
-		}
-	}
-	return sums
-}
-
 // QueueReport is one verdict queue. Packets, Bytes, Listening and PID are as of now, the
 // rest counts. Offered is the sum of the outcomes, but for "reevaluated", and of Packets.
 type QueueReport struct {
@@ -160,11 +147,7 @@ var (
 
 func (out sender) queue(q *QueueReport) {
 	label := fmt.Sprint(q.Number)
-	listening := 0.0
-	if q.Listening {
-		listening = 1
-	}
-	out.gauge(metricQueueListening, listening, label)
+	out.gauge(metricQueueListening, asGauge(q.Listening), label)
 	out.gauge(metricQueuePackets, float64(q.Packets), label)
 	out.gauge(metricQueueBytes, float64(q.Bytes), label)
 	out.counter(metricQueueOffered, q.Offered, label)

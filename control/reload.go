@@ -93,10 +93,13 @@ func (r *restartRefusal) Error() string {
 func (*restartRefusal) Unwrap() error { return ErrRestart }
 
 // awaitWorkers returns when every worker has ended the poll it was in: from then
-// on none forwards by what was published before.
+// on none forwards by what was published before. It does not wait for one that is stuck,
+// which sees the new when it comes back.
 func (s *Switch) awaitWorkers() {
 	for _, w := range s.workers {
-		w.Do(func() {})
+		if err := w.Do(func() {}); err != nil {
+			s.log.Error("reloaded, but not seen by all", "error", err)
+		}
 	}
 }
 

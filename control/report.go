@@ -69,6 +69,7 @@ type WorkerReport struct {
 	BusySeconds float64       `json:"busy_seconds"`
 	NsPerPacket float64       `json:"ns_per_packet"` // time in busy polls by packets received or taken over
 	LongestGap  float64       `json:"longest_gap_s"` // upper bound of the longest time between two polls
+	Stuck       bool          `json:"stuck"`         // it does not come back from a poll; its figures are those from before
 	Stages      []StageReport `json:"stages"`
 }
 

@@ -20,13 +20,15 @@ type sample struct {
 	ports   []pmd.Stats // by physical port
 	pools   []PoolReport
 	twins   []twinSample  // of every interface, in the order of the configuration
-	queues  []queue.Stats // by place in the configuration
+	queues  []queue.Stats // of verdicts, by place in the configuration
 	heap    heapSample
 }
 
 type workerSample struct {
 	counters pipeline.Counters
 	flows    ct.Stats
+	queues   []queue.Stats // as above, this worker's
+	stuck    bool          // the rest is as it was when the worker last answered
 }
 
 // heapSample is what the Go runtime did so far. Nothing in it stops the world
@@ -63,10 +65,14 @@ func (s *Switch) count() sample {
 		workers: make([]workerSample, len(s.workers)),
 		ports:   make([]pmd.Stats, len(s.ports)),
 	}
+	out.queues = make([]queue.Stats, len(s.queues.Queues()))
 	for i, w := range s.workers {
-		out.workers[i].counters, out.workers[i].flows = w.Counters()
+		w.read(&s.seen[i], len(out.queues))
+		out.workers[i] = s.seen[i]
+		for q := range s.seen[i].queues {
+			out.queues[q].Add(&s.seen[i].queues[q])
+		}
 	}
-	out.queues = s.countQueues()
 	out.at = time.Now()
 	for i, p := range s.ports {
 		// A device that cannot be asked shows zeros; our own counters do not need it.
@@ -77,6 +83,19 @@ func (s *Switch) count() sample {
 	}
 	out.twins = s.countTwins()
 	return out
+}
+
+// read brings a sample of the worker up to date, in short steps between its polls. One
+// that is stuck keeps what it said last.
+func (w *worker) read(last *workerSample, queues int) {
+	now := workerSample{queues: make([]queue.Stats, queues)}
+	err := w.Read(&now.counters, &now.flows)
+	for i := 0; i < queues && err == nil; i++ {
+		err = w.Do(func() { w.queues.Stats(i, &now.queues[i]) })
+	}
+	if last.stuck = err != nil; !last.stuck {
+		*last = now
+	}
 }
 
 func readHeap() heapSample {
@@ -116,9 +135,12 @@ func (s *Switch) ReportBetween(from, to Mark) Report { return s.report(from.samp
 
 // Received returns the packets received since Start, for less than a Report.
 func (s *Switch) Received() (n uint64) {
-	for _, w := range s.workers {
-		c, _ := w.Counters()
-		n += c.Received
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	for i, w := range s.workers {
+		last := &s.seen[i]
+		_ = w.Read(&last.counters, &last.flows) // of a worker that is stuck, what it had last
+		n += last.counters.Received
 	}
 	return n
 }

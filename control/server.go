@@ -104,8 +104,8 @@ func (srv *server) close() error {
 		err = srv.http.Close()
 	}
 	<-srv.served
-	srv.requests.Wait() // Close has cancelled their contexts
-	return err
+	// Close has cancelled their contexts.
+	return errors.Join(err, within(stopTimeout, "requests on "+srv.listener.Addr().String(), srv.requests.Wait))
 }
 
 // listenUnix listens on a socket of a network, "unix" or "unixpacket", of mode 0660, making its directory. A socket

@@ -66,7 +66,7 @@ func (s *Switch) silencePorts(c *conf.Config) error {
 		if err != nil {
 			return err
 		}
-		s.undo(restore)
+		s.undoOnHost(restore)
 	}
 	return nil
 }

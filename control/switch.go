@@ -27,8 +27,8 @@ var (
 	ErrLeak = errors.New("mbuf leak")
 	// ErrConservation: received + created is not transmitted + dropped + punted + held.
 	ErrConservation = errors.New("packet conservation violated")
-	// ErrStuck: a worker did not end. What it uses is left as it is.
-	ErrStuck = errors.New("worker stuck")
+	// ErrStuck: a worker does not come back from a poll. What it uses is left as it is.
+	ErrStuck = pipeline.ErrStuck
 )
 
 // Switch is a running switch. Its methods may be called from any goroutine.
@@ -60,9 +60,10 @@ type Switch struct {
 	source    string       // file that a reload without a document reads
 	listening sync.Mutex   // held while a client reads the flows' events
 
-	origin  sample     // counters at start
-	reading sync.Mutex // held while counters are read; guards final
-	final   *sample    // counters after the last packet; nil while workers run
+	origin  sample         // counters at start
+	reading sync.Mutex     // held while counters are read; guards final and seen
+	seen    []workerSample // the latest of each worker
+	final   *sample        // counters after the last packet; nil while workers run
 
 	policies      *ct.Policies
 	boundPolicies []uint16      // of the ruleset that workers see, by rule; guarded by mu
@@ -81,7 +82,7 @@ type Switch struct {
 	api     *server
 	metrics *server
 
-	steps    []func() error // how to take down what is up, in the order it came up
+	steps    []step // how to take down what is up, in the order it came up
 	stopOnce sync.Once
 	stopErr  error
 	stopBy   context.Context // bounds the wait for workers
@@ -115,18 +116,33 @@ func newSwitch(log *slog.Logger) *Switch {
 
 // start is Start on a runtime that is up.
 func (s *Switch) start(c *conf.Config) (*Switch, error) {
+	if err := inTurn(c, s.assemble, s.begin); err != nil {
+		return nil, errors.Join(err, s.unwind())
+	}
+	return s, nil
+}
+
+// assemble makes everything. Nothing forwards yet.
+func (s *Switch) assemble(c *conf.Config) error {
 	s.undo(s.checkPools) // runs when ports and workers are gone
 	s.undo(raiseProcs(len(c.Workers.Cores)))
 	s.clock = clock.New()
 	s.config = c
-	for _, step := range []func(*conf.Config) error{
-		s.openPorts, s.build, s.openSlowPath, s.openMirror, s.buildQueues, s.buildWorkers, s.runWorkers, s.startResolver, s.watch, s.serveQueues, s.serve,
-	} {
+	return inTurn(c, s.openPorts, s.build, s.openSlowPath, s.openMirror, s.buildQueues, s.buildWorkers)
+}
+
+// begin lets packets in, and then clients.
+func (s *Switch) begin(c *conf.Config) error {
+	return inTurn(c, s.runWorkers, s.startResolver, s.watch, s.serveQueues, s.serve)
+}
+
+func inTurn(c *conf.Config, steps ...func(*conf.Config) error) error {
+	for _, step := range steps {
 		if err := step(c); err != nil {
-			return nil, errors.Join(err, s.unwind())
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // build makes everything that workers read.
@@ -184,20 +200,54 @@ func (s *Switch) Stop(ctx context.Context) error {
 }
 
 // undo adds a step of taking down.
-func (s *Switch) undo(step func() error) { s.steps = append(s.steps, step) }
+func (s *Switch) undo(do func() error) { s.steps = append(s.steps, step{do: do}) }
 
-// unwind takes down what is up. Memory that a stuck worker uses stays.
+// undoOnHost adds one that gives the host back a setting of its own, whether workers have
+// ended or not.
+func (s *Switch) undoOnHost(do func() error) { s.steps = append(s.steps, step{do, true}) }
+
+// unwind takes down what is up. When something does not end, whatever it uses stays, and
+// what is left is for the next call; but the host is given back what was changed of it.
 func (s *Switch) unwind() error {
 	var errs []error
-	for _, step := range slices.Backward(s.steps) {
-		err := step()
+	for len(s.steps) > 0 {
+		last := len(s.steps) - 1
+		err := s.steps[last].do()
 		errs = append(errs, err)
 		if errors.Is(err, ErrStuck) {
 			break
 		}
+		s.steps = s.steps[:last]
 	}
-	s.steps = nil
+	for i, step := range slices.Backward(s.steps) {
+		if step.ofHost {
+			errs = append(errs, step.do())
+			s.steps = slices.Delete(s.steps, i, i+1)
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// step is one step of taking down.
+type step struct {
+	do     func() error
+	ofHost bool // it touches nothing that workers use
+}
+
+// within waits for what uses the switch, and gives up when that does not end: what it
+// uses has to stay then.
+func within(limit time.Duration, what string, wait func()) error {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		wait()
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(limit):
+		return fmt.Errorf("%w: %s did not end in time", ErrStuck, what)
+	}
 }
 
 // checkPools reports mbufs that did not come back.

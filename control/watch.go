@@ -32,8 +32,7 @@ func (s *Switch) watch(*conf.Config) error {
 	running.Go(func() { s.watchFilling(ctx) })
 	s.undo(func() error {
 		cancel()
-		running.Wait()
-		return nil
+		return within(stopTimeout, "what looks after links and memory", running.Wait)
 	})
 	return nil
 }

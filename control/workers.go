@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -30,30 +31,13 @@ func (s *Switch) buildWorkers(c *conf.Config) error {
 	n := len(c.Workers.Cores)
 	s.group = pipeline.NewGroup(n, c.Workers.HandoffRing)
 	s.steered = steering(c, s.topology)
+	s.seen = make([]workerSample, n)
 	for i, core := range c.Workers.Cores {
 		w := &worker{core: core, member: s.epoch.Join(), entered: make(chan struct{}), ended: make(chan struct{})}
-		pc := pipeline.Config{
-			Index: i, Burst: c.Workers.Burst, Snapshot: &s.snapshot, Secret: &s.secret,
-			Clock: s.clock, Epoch: w.member, Pool: s.poolOf(core), Group: s.group, Steered: s.steered,
-			Enter: func() error { return s.enter(w) }, Leave: s.runtime.UnregisterThread,
+		pc, err := s.wire(c, i, w)
+		if err != nil {
+			return err
 		}
-		s.wireSlowPath(&pc)
-		s.wireQueues(w, &pc)
-		if c.CT.Enabled {
-			var err error
-			if pc.Table, err = s.newTable(c, &s.secret); err != nil {
-				return err
-			}
-		}
-		for port, p := range s.ports {
-			for q, queue := range p.RxQueues() {
-				if q%n == i {
-					pc.Rx = append(pc.Rx, pipeline.Receive{Port: uint16(port), Queue: queue})
-				}
-			}
-			pc.Tx = append(pc.Tx, p.TxQueues()[i])
-		}
-		var err error
 		if w.Worker, err = pipeline.NewWorker(pc); err != nil {
 			return err
 		}
@@ -61,6 +45,30 @@ func (s *Switch) buildWorkers(c *conf.Config) error {
 		s.workers = append(s.workers, w)
 	}
 	return nil
+}
+
+// wire says what a worker is made of: its part of everything there is.
+func (s *Switch) wire(c *conf.Config, index int, w *worker) (pipeline.Config, error) {
+	pc := pipeline.Config{
+		Index: index, Burst: c.Workers.Burst, Snapshot: &s.snapshot, Secret: &s.secret,
+		Clock: s.clock, Epoch: w.member, Pool: s.poolOf(w.core), Group: s.group, Steered: s.steered,
+		Enter: func() error { return s.enter(w) }, Leave: s.runtime.UnregisterThread,
+	}
+	s.wireSlowPath(&pc)
+	s.wireQueues(w, &pc)
+	for port, p := range s.ports {
+		for q, queue := range p.RxQueues() {
+			if q%len(c.Workers.Cores) == index {
+				pc.Rx = append(pc.Rx, pipeline.Receive{Port: uint16(port), Queue: queue})
+			}
+		}
+		pc.Tx = append(pc.Tx, p.TxQueues()[index])
+	}
+	var err error
+	if c.CT.Enabled {
+		pc.Table, err = s.newTable(c, &s.secret)
+	}
+	return pc, err
 }
 
 // steering tells the ports whose packets are handed over in software, so that
@@ -164,16 +172,20 @@ func (w *worker) run() {
 	close(w.ended)
 }
 
+// abortTimeout is what workers get to leave without another that is stuck.
+const abortTimeout = 200 * time.Millisecond
+
 // stopWorkers lets the workers drain, takes the last sample, and checks it.
 func (s *Switch) stopWorkers() error {
 	s.group.Stop()
 	ctx, cancel := context.WithTimeout(s.stopBy, stopTimeout)
 	defer cancel()
-	for i, w := range s.workers {
-		select {
-		case <-w.ended:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: worker %d on core %d did not end in time", ErrStuck, i, w.core)
+	if err := s.awaitEnd(ctx); err != nil {
+		s.group.Abort() // the others wait for the one that is stuck
+		ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
+		defer cancel()
+		if err := s.awaitEnd(ctx); err != nil {
+			return err
 		}
 	}
 	for _, w := range s.workers {
@@ -183,6 +195,24 @@ func (s *Switch) stopWorkers() error {
 		_, waiting = s.epoch.Reclaim()
 	}
 	return s.checkConservation(s.seal())
+}
+
+// awaitEnd waits for all workers to end, and names those that do not.
+func (s *Switch) awaitEnd(ctx context.Context) error {
+	var late []error
+	for i, w := range s.workers {
+		select {
+		case <-w.ended:
+			continue
+		default:
+		}
+		select {
+		case <-w.ended:
+		case <-ctx.Done():
+			late = append(late, fmt.Errorf("%w: worker %d on core %d did not end in time", ErrStuck, i, w.core))
+		}
+	}
+	return errors.Join(late...)
 }
 
 // checkConservation holds every worker's counters, and their sum with nothing

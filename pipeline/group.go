@@ -10,6 +10,7 @@ type Group struct {
 	rings     [][]*Handoff // [from][to]; nil where from == to
 	into      [][]*Handoff // [to], without nil
 	stop      atomic.Bool
+	abort     atomic.Bool
 	receiving atomic.Int32 // workers that may still put packets into rings
 
 	entering sync.WaitGroup // workers that are not on their threads yet
@@ -51,6 +52,10 @@ func (g *Group) enter(ok bool) (all bool) {
 // Stop makes every worker finish: first none receives any more, then each
 // empties the rings that lead to it, so that no packet stays behind.
 func (g *Group) Stop() { g.stop.Store(true) }
+
+// Abort makes the workers of a group that stops leave without waiting for one that does
+// not come: what lies in its rings and queues stays there.
+func (g *Group) Abort() { g.abort.Store(true) }
 
 // inbound returns the rings that lead to a worker.
 func (g *Group) inbound(to int) []*Handoff {

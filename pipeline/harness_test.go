@@ -161,6 +161,14 @@ func withRules(rules ...policy.Rule) option {
 	}
 }
 
+// Counters returns a copy of the worker's counters, in one expression.
+func (w *Worker) Counters() (c Counters, flows ct.Stats) {
+	if err := w.Read(&c, &flows); err != nil {
+		panic(err)
+	}
+	return c, flows
+}
+
 func newWorld(t testing.TB, options ...option) *world {
 	t.Helper()
 	w := &world{t: t, pool: newPool(t, 4096), table: newFIB(t)}

@@ -122,11 +122,14 @@ const hitStep = 1024
 // AddRuleHits adds what the worker counted for the ruleset of a generation to hits: one
 // element per rule, then those of the defaults of hook in and hook out. A worker that has
 // asked no rule of that ruleset yet adds nothing. Any goroutine may call it; the worker
-// is asked in short steps between polls.
-func (w *Worker) AddRuleHits(generation uint32, hits []RuleHits) {
+// is asked in short steps between polls. It returns ErrStuck if the worker is.
+func (w *Worker) AddRuleHits(generation uint32, hits []RuleHits) error {
 	for from, more := 0, true; more; from += hitStep {
-		w.Do(func() { more = w.ledger.add(generation, hits, from) })
+		if err := w.Do(func() { more = w.ledger.add(generation, hits, from) }); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // add does one step of AddRuleHits and tells whether there are more.

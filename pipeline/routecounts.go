@@ -33,15 +33,19 @@ func (w *Worker) closeCounts() error {
 const countStep = 64
 
 // AddRouteCounts adds what the worker has counted for keys of the VRF's table to
-// the elements of sum. Any goroutine may call it.
-func (w *Worker) AddRouteCounts(vrf int, keys []fib.Counter, sum []fib.Count) {
+// the elements of sum, or returns ErrStuck. Any goroutine may call it.
+func (w *Worker) AddRouteCounts(vrf int, keys []fib.Counter, sum []fib.Count) error {
 	for len(keys) > 0 {
 		n := min(len(keys), countStep)
-		w.Do(func() {
+		err := w.Do(func() {
 			for i, k := range keys[:n] {
 				sum[i] = sum[i].Plus(w.counts[vrf].Read(k))
 			}
 		})
+		if err != nil {
+			return err
+		}
 		keys, sum = keys[n:], sum[n:]
 	}
+	return nil
 }

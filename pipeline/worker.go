@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -82,10 +81,7 @@ type Worker struct {
 	bursts  uint64 // counts towards SampleEvery
 	last    uint64 // cycles at the latest poll
 
-	mail    atomic.Pointer[request]
-	mailMu  sync.Mutex
-	running atomic.Bool
-	stopped chan struct{}
+	mail mailbox
 }
 
 // NewWorker makes a worker; nothing runs yet.
@@ -108,7 +104,7 @@ func NewWorker(c Config) (*Worker, error) {
 		return a
 	}
 	next := func() []*packet.Mbuf { return take(array) }
-	w := &Worker{config: c, region: region, stopped: make(chan struct{})}
+	w := &Worker{config: c, region: region, mail: newMailbox()}
 	w.counter.Ports = make([]PortCounters, len(c.Tx))
 	w.context = context{snap: c.Snapshot.Load(), table: c.Table, secret: c.Secret, counters: &w.counter, ledger: newLedger(), received: next()}
 	w.garbage = txBuffer{mbufs: next()}
@@ -144,9 +140,7 @@ func (w *Worker) Run() error {
 	if !all {
 		return nil
 	}
-	w.mailMu.Lock()
-	w.running.Store(true)
-	w.mailMu.Unlock()
+	w.mail.begin()
 	w.config.Epoch.Online()
 	w.last = w.config.Clock.Cycles()
 	for !w.config.Group.stop.Load() {
@@ -159,12 +153,11 @@ func (w *Worker) Run() error {
 	if w.queues != nil {
 		w.queues.Drain()
 	}
-	for w.config.Group.receiving.Load() > 0 || w.backlog() > 0 {
+	for !w.config.Group.abort.Load() && (w.config.Group.receiving.Load() > 0 || w.backlog() > 0) {
 		w.poll(false)
 	}
 	w.config.Epoch.Offline()
-	w.running.Store(false)
-	close(w.stopped)
+	w.mail.end()
 	return nil
 }
 
@@ -205,8 +198,8 @@ func (w *Worker) poll(receive bool) {
 		w.table.Expire(now, expiryBudget)
 	}
 	w.config.Epoch.Quiescent()
-	if w.mail.Load() != nil {
-		w.answerMail()
+	if w.mail.post.Load() != nil {
+		w.mail.answer()
 	}
 	w.counter.Polls++
 	spent := c.Cycles() - start
@@ -306,54 +299,6 @@ func (w *Worker) backlog() (n int) {
 		n += w.queues.Held()
 	}
 	return n
-}
-
-// request is something that control wants done between two polls.
-type request struct {
-	do   func()
-	done chan struct{}
-}
-
-// Do runs f on the worker's thread between two polls, or here when the worker
-// does not run, and returns when it has run. f sees a consistent state and must
-// be short: the worker's packets wait for it. Any goroutine may call it.
-func (w *Worker) Do(f func()) {
-	w.mailMu.Lock()
-	defer w.mailMu.Unlock()
-	if !w.running.Load() {
-		f()
-		return
-	}
-	r := &request{f, make(chan struct{})}
-	w.mail.Store(r)
-	select {
-	case <-r.done:
-	case <-w.stopped:
-		if w.mail.CompareAndSwap(r, nil) { // the worker left without looking
-			f()
-		} else {
-			<-r.done
-		}
-	}
-}
-
-func (w *Worker) answerMail() {
-	if r := w.mail.Swap(nil); r != nil {
-		r.do()
-		close(r.done)
-	}
-}
-
-// Counters returns a consistent copy of the worker's counters.
-func (w *Worker) Counters() (c Counters, flows ct.Stats) {
-	w.Do(func() {
-		c = w.counter
-		c.Ports = append([]PortCounters(nil), w.counter.Ports...)
-		if w.table != nil {
-			flows = w.table.Stats
-		}
-	})
-	return c, flows
 }
 
 // Table returns the worker's flow table, nil when stateless. Touch it in Do only.
