@@ -36,6 +36,7 @@ type topology struct {
 	vlan                 int   // tags the client's side
 	cores                []int // of the workers; nil: workerCore
 	hugePages            string
+	maxFlows             int // of IPv4; 0: 65,536
 	policy               policy
 	resolve              bool   // hosts are not told the router's link addresses
 	settings             string // more of ffwd's configuration
@@ -93,6 +94,9 @@ func newBed(t *testing.T, v variant, topo topology) *bed {
 	}
 	if topo.cores == nil {
 		topo.cores = []int{workerCore}
+	}
+	if topo.maxFlows == 0 {
+		topo.maxFlows = 65536
 	}
 	if topo.hugePages == "" {
 		topo.hugePages = "off"

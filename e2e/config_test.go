@@ -15,14 +15,14 @@ huge_pages = %q
 [workers]
 cores = [%s]
 [ct]
-max_flows = 65536
+max_flows = %[4]d
 max_flows_ipv6 = 16384
 [metrics]
 address = ""
 [control]
 socket = "%[3]s/ffwd.sock"
 queue_socket = "%[3]s/queue.sock"
-`, b.hugePages, strings.Trim(strings.ReplaceAll(fmt.Sprint(b.cores), " ", ","), "[]"), b.dir)
+`, b.hugePages, strings.Trim(strings.ReplaceAll(fmt.Sprint(b.cores), " ", ","), "[]"), b.dir, b.maxFlows)
 	near := "lan"
 	lanAddresses := addresses(b.client)
 	if b.vlan != 0 {

@@ -33,6 +33,9 @@ type report struct {
 	Flows struct {
 		IPv4 uint64 `json:"ipv4"`
 		IPv6 uint64 `json:"ipv6"`
+
+		Full         uint64 `json:"full"`
+		EarlyDropped uint64 `json:"early_dropped"`
 	} `json:"flows"`
 	Fragments uint64 `json:"fragments"`
 }
