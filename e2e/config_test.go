@@ -36,6 +36,9 @@ queue_socket = "%[3]s/queue.sock"
 	port(0, "lan", b.client, b.clientMTU, lanAddresses)
 	port(1, "wan", b.server, b.serverMTU, addresses(b.server))
 	for port, h := range map[string]*host{near: b.client, "wan": b.server} {
+		if b.resolve {
+			break
+		}
 		for _, address := range []string{h.ipv4, h.ipv6} {
 			fmt.Fprintf(&text, "[[neighbours]]\nport = %q\naddress = %q\nmac = %q\n", port, address, h.mac)
 		}

@@ -34,7 +34,8 @@ const (
 	maxTargets    = 256 // neighbours
 	heldPerTarget = 16
 	holdNs        = 3_300_000_000
-	holdCheckNs   = 500_000 // between two looks whether they are known: 256 lookups are 10 us
+	holdCheckNs   = 500_000     // between two looks whether they are known: 256 lookups are 10 us
+	askAgainNs    = 500_000_000 // between two questions for one neighbour, which somebody may flush meanwhile
 
 	targetBuckets = 512
 	noIndex       = ^uint16(0)
@@ -55,7 +56,7 @@ type waitingFor struct {
 	first, last uint16 // of held
 	n           uint16 // 0: this element is free
 	next        uint16 // in the bucket, or among the free ones
-	asked       bool
+	askNs       int64  // when to ask again
 	deadlineNs  int64
 }
 
@@ -122,8 +123,16 @@ func (h *holder) begin(t target, vrf uint16, nowNs int64) uint16 {
 	*f = waitingFor{target: t, vrf: vrf, first: noIndex, last: noIndex, next: *bucket, deadlineNs: nowNs + holdNs}
 	*bucket = i
 	h.targets++
-	f.asked = h.resolver.Ask(t.iface, t.addr)
+	h.ask(f, nowNs)
 	return i
+}
+
+// ask asks for a neighbour. A question that is not taken is put again at the next
+// look.
+func (h *holder) ask(f *waitingFor, nowNs int64) {
+	if h.resolver.Ask(f.iface, f.addr) {
+		f.askNs = nowNs + askAgainNs
+	}
 }
 
 // end gives a place back. What waited there has been taken out.
@@ -198,8 +207,8 @@ func (w *Worker) review(nowNs int64) {
 		if f.n == 0 {
 			continue
 		}
-		if !f.asked {
-			f.asked = h.resolver.Ask(f.iface, f.addr)
+		if nowNs >= f.askNs {
+			h.ask(f, nowNs)
 		}
 		if h.final = nowNs >= f.deadlineNs; h.final || w.known(f) {
 			w.letGo(uint16(i), nowNs)

@@ -43,7 +43,8 @@ func (s *Neighbour) Process(b *packet.Burst) {
 
 // refused rejects what the stages behind this one would reject.
 func (s *Neighbour) refused(p *packet.Packet) bool {
-	ttl, mayCut := uint8(0), false
+	var ttl uint8
+	mayCut := false
 	if p.Is(packet.IsIPv6) {
 		ttl = p.IPv6().HopLimit()
 	} else {

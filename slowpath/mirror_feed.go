@@ -193,7 +193,7 @@ func (f *feed) follow(ctx context.Context) error {
 			return err
 		}
 		if ctx.Err() != nil { // its deadline came before ours
-			return nil
+			break
 		}
 		if err := f.batch(); err != nil {
 			return err

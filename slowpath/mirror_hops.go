@@ -80,18 +80,18 @@ func (h *hopSets) nextSerial() uint32 {
 	return h.serial
 }
 
-func (k *kernelHop) appendTo(b []byte) []byte {
-	b = binary.NativeEndian.AppendUint32(b, k.ifIndex)
-	b = binary.NativeEndian.AppendUint32(b, k.weight)
-	flags := byte(k.via.BitLen()) // 0, 32 or 128
-	if k.dead {
+func (h *kernelHop) appendTo(b []byte) []byte {
+	b = binary.NativeEndian.AppendUint32(b, h.ifIndex)
+	b = binary.NativeEndian.AppendUint32(b, h.weight)
+	flags := byte(h.via.BitLen()) // 0, 32 or 128
+	if h.dead {
 		flags |= 1
 	}
-	if k.encap {
+	if h.encap {
 		flags |= 2
 	}
-	via := k.via.As16()
-	if !k.via.IsValid() {
+	via := h.via.As16()
+	if !h.via.IsValid() {
 		via = [16]byte{}
 	}
 	return append(append(b, flags), via[:]...)

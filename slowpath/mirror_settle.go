@@ -32,9 +32,7 @@ const (
 func (m *routeMirror) settle() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, p := range m.addresses.settle(&m.twins) {
-		m.view.dirty = append(m.view.dirty, p) // whose routes the address hides or uncovers
-	}
+	m.view.dirty = append(m.view.dirty, m.addresses.settle(&m.twins)...) // whose routes an address hides or uncovers
 	for _, key := range m.view.dirty {
 		m.decide(key)
 		if len(m.updates) == batchUpdates {
@@ -85,9 +83,7 @@ func (m *routeMirror) mark(key routeKey, r route, now applied) {
 // forget drops a prefix that neither the kernel nor the FIB has.
 func (m *routeMirror) forget(key routeKey, r route) {
 	if r.best.kind == 0 && r.set == (applied{}) {
-		if _, there := m.view.routes[key]; there {
-			delete(m.view.routes, key)
-		}
+		delete(m.view.routes, key)
 	}
 }
 

@@ -56,7 +56,7 @@ func openSocket(ns *Netns, receiveBytes int, groups ...int) (*socket, error) {
 	s.read = func(fd uintptr) bool {
 		// MSG_TRUNC asks for the datagram's true length.
 		s.n, s.from, s.err = unix.Recvfrom(int(fd), s.buffer, unix.MSG_TRUNC)
-		return s.err != unix.EAGAIN && s.err != unix.EINTR
+		return !errors.Is(s.err, unix.EAGAIN) && !errors.Is(s.err, unix.EINTR)
 	}
 	return s, nil
 }
@@ -92,13 +92,13 @@ func (s *socket) receive(wait bool) ([]byte, error) {
 	s.err = nil
 	read := s.read
 	if !wait {
-		read = func(fd uintptr) bool { return s.read(fd) || s.err == unix.EAGAIN }
+		read = func(fd uintptr) bool { return s.read(fd) || errors.Is(s.err, unix.EAGAIN) }
 	}
 	if err := s.conn.Read(read); err != nil {
 		return nil, err
 	}
 	switch from, _ := s.from.(*unix.SockaddrNetlink); {
-	case s.err == unix.ENOBUFS:
+	case errors.Is(s.err, unix.ENOBUFS):
 		return nil, errOverrun
 	case s.err != nil:
 		return nil, s.err

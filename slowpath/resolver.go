@@ -21,8 +21,10 @@ const (
 	// begins to throw out neighbours that it has not used lately, which the fast
 	// path's are to it, above 512 (gc_thresh2): a scan of a subnet must not get there.
 	maxAsked = 384
-	// askAgain is how long a question stands: the kernel repeats it by itself.
-	askAgain = time.Second
+	// askAgain is how long a question stands. A worker puts one only twice a second;
+	// several workers may put the same at once. Somebody may have flushed what the
+	// kernel knew since the last time, so it is not for us to say that it was asked.
+	askAgain = 20 * time.Millisecond
 	// answerBy is when the kernel has given up: three questions, a second apart.
 	answerBy = 3500 * time.Millisecond
 	// defaultFreshInterval is how often is looked which stale neighbours are in use. With

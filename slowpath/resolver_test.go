@@ -58,7 +58,7 @@ func TestResolverFindsNeighbours(t *testing.T) {
 			return false
 		})
 	}
-	if s := r.Status(); s.Asked != 2 || s.Errors != 0 {
+	if s := r.Status(); s.Asked < 2 || s.Asked > 4 || s.Errors != 0 {
 		t.Errorf("%+v", s)
 	}
 	r.Asker(0).Ask(lan, netip.MustParseAddr("10.1.0.77"))

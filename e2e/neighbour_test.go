@@ -1,0 +1,87 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// Nobody is told anybody's link address: hosts and router find each other. SP-3
+func TestNeighboursAreFound(t *testing.T) {
+	runChecks(t, []variant{kernel, afPacket, afXDP}, topology{resolve: true}, []check{
+		{"first packets", checkFirstPackets},
+		{"dead neighbour", checkDeadNeighbour},
+		{"another link address", checkOtherMAC},
+		{"address at run time", checkLateAddress},
+		{"many", checkManyConnections},
+	})
+}
+
+// forgetNeighbours makes the router forget all hosts.
+func (b *bed) forgetNeighbours() { b.router.ip("neigh flush all") }
+
+// checkFirstPackets: the packets that make the router look for a host are not lost.
+func checkFirstPackets(t *testing.T, b *bed) {
+	for range 3 {
+		b.ends(func(from, to *host, address, _ string) {
+			b.forgetNeighbours()
+			from.ping(t, address, "-c", "5", "-i", "0.002")
+		})
+	}
+}
+
+// checkDeadNeighbour: a host that is not there cannot be reached, and the sender is told.
+func checkDeadNeighbour(t *testing.T, b *bed) {
+	begun := time.Now()
+	b.client.pingFails(t, `From 10\.1\.1\.1 .*Destination Host Unreachable`, "10.2.2.77", "-W", "8")
+	b.client.pingFails(t, `From fd01:1::1 .*Destination unreachable: Address unreachable`, "fd01:2::77", "-W", "8")
+	if took := time.Since(begun); took < 4*time.Second {
+		t.Errorf("given up after %v for two", took)
+	}
+}
+
+// checkOtherMAC: a host that says it has another link address is found there.
+func checkOtherMAC(t *testing.T, b *bed) {
+	s := b.server
+	s.sysctl(map[string]string{"ipv4/conf/" + s.iface + "/arp_notify": "1", "ipv6/conf/" + s.iface + "/ndisc_notify": "1"})
+	for _, mac := range []string{"02:00:00:00:02:99", s.mac} {
+		s.ip("link set " + s.iface + " address " + mac)
+		for _, address := range []string{s.ipv4, s.ipv6} {
+			answered := func() bool {
+				_, err := b.client.try(t, "ping", "-n", "-c", "1", "-W", "1", address)
+				return err == nil
+			}
+			await(t, fmt.Sprintf("%s is found at %s", address, mac), answered)
+			b.client.ping(t, address, "-c", "20", "-i", "0.005")
+		}
+	}
+}
+
+// checkLateAddress: an address that the router's kernel gets at run time is the
+// router's, with its subnet, until it goes.
+func checkLateAddress(t *testing.T, b *bed) {
+	lan := "lan"
+	if b.ffwd == nil {
+		lan = "r0"
+	}
+	b.client.ip("addr add 10.9.9.2/24 dev " + b.client.iface)
+	b.router.ip("addr add 10.9.9.1/24 dev " + lan)
+	await(t, "the router answers", func() bool {
+		_, err := b.client.try(t, "ping", "-n", "-c", "1", "-W", "1", "10.9.9.1")
+		return err == nil
+	})
+	b.server.ping(t, "10.9.9.2", "-c", "20", "-i", "0.005")
+	b.router.ip("addr del 10.9.9.1/24 dev " + lan)
+	b.server.pingFails(t, `Destination Net Unreachable`, "10.9.9.2")
+	b.client.ip("addr del 10.9.9.2/24 dev " + b.client.iface)
+}
+
+// await waits for something that happens within commandLimit.
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(commandLimit); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("never: " + what)
+		}
+	}
+}
