@@ -192,8 +192,10 @@ func (f *feed) follow(ctx context.Context) error {
 		if err := f.events.file.SetReadDeadline(deadline); err != nil {
 			return err
 		}
-		if ctx.Err() != nil { // its deadline came before ours
-			break
+		select {
+		case <-ctx.Done(): // its deadline came before ours
+			return nil
+		default:
 		}
 		if err := f.batch(); err != nil {
 			return err
