@@ -137,9 +137,9 @@ type FIB struct {
 
 // CT sizes the connection tracking tables, one of each family per worker.
 type CT struct {
-	Enabled      bool     `toml:"enabled" json:"enabled"`
-	MaxFlows     int      `toml:"max_flows" json:"max_flows"`           // IPv4 flows per worker
-	MaxFlowsIPv6 int      `toml:"max_flows_ipv6" json:"max_flows_ipv6"` // IPv6 flows per worker
+	Enabled      bool `toml:"enabled" json:"enabled"`
+	MaxFlows     int  `toml:"max_flows" json:"max_flows"`           // IPv4 flows per worker
+	MaxFlowsIPv6 int  `toml:"max_flows_ipv6" json:"max_flows_ipv6"` // IPv6 flows per worker
 
 	// Source: CT-7. What rules with priority accept is not held against the first, and may
 	// have the second.
@@ -236,6 +236,7 @@ type Rule struct {
 	// What the rule does to a packet that matches.
 	RejectWith RejectWith `toml:"reject_with,omitempty" json:"reject_with,omitempty"` // action reject
 	Queue      QueueRange `toml:"queue,omitempty" json:"queue,omitzero"`              // actions queue, divert and tee
+	TeePort    string     `toml:"tee_port,omitempty" json:"tee_port,omitempty"`       // action tee: copies leave there as they were received
 	Bypass     bool       `toml:"bypass,omitempty" json:"bypass,omitempty"`           // nobody listens: accept
 	FailOpen   bool       `toml:"fail_open,omitempty" json:"fail_open,omitempty"`     // queue full or listener slow: accept
 	SetMark    Mark       `toml:"set_mark,omitempty" json:"set_mark,omitzero"`

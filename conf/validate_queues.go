@@ -49,8 +49,10 @@ func (v *validator) ruleQueue(at string, r *Rule) {
 	switch {
 	case !asks && r.Action != ActionTee && given:
 		v.faults.add(at+".queue", "needs action queue, divert or tee; this is %s", r.Action)
-	case (asks || r.Action == ActionTee) && !given:
+	case asks && !given:
 		v.faults.add(at+".queue", "is missing; want the number of one of [[queues]]")
+	case r.Action == ActionTee && !given && r.TeePort == "":
+		v.faults.add(at+".action", "tee copies to nobody; want tee_port, or queue with the number of one of [[queues]]")
 	case given:
 		for n := int(first); n <= int(last); n++ {
 			if !v.queue[n] {
@@ -59,6 +61,7 @@ func (v *validator) ruleQueue(at string, r *Rule) {
 			}
 		}
 	}
+	v.teePort(at+".tee_port", r)
 	for _, key := range []struct {
 		name string
 		set  bool
@@ -66,5 +69,22 @@ func (v *validator) ruleQueue(at string, r *Rule) {
 		if key.set && !asks {
 			v.faults.add(at+"."+key.name, "needs action queue or divert; this is %s", r.Action)
 		}
+	}
+}
+
+// teePort checks where copies leave. A sub-port would say that they get its tag, but they
+// leave with those that they came with.
+func (v *validator) teePort(at string, r *Rule) {
+	if r.TeePort == "" {
+		return
+	}
+	i, known := v.portIndex[r.TeePort]
+	switch {
+	case r.Action != ActionTee:
+		v.faults.add(at, "needs action tee; this is %s", r.Action)
+	case !known:
+		v.faults.add(at, "%s", v.unknownPort(r.TeePort))
+	case v.c.Ports[i].IsVLAN():
+		v.faults.add(at, "%s is a VLAN sub-port; want %s: copies leave with the tags they came with", r.TeePort, v.c.Ports[i].Parent)
 	}
 }

@@ -58,7 +58,7 @@ const (
 	ActionContinue Action = "continue" // on to the next rule, once the rule's marks are set
 	ActionQueue    Action = "queue"    // a listener decides
 	ActionDivert   Action = "divert"   // a listener decides; what it accepts goes on at the next rule
-	ActionTee      Action = "tee"      // a listener gets a copy; on to the next rule
+	ActionTee      Action = "tee"      // a listener or a port gets a copy; on to the next rule
 
 	RejectDefault         RejectWith = "default" // a reset for TCP, port_unreachable for all else
 	RejectTCPReset        RejectWith = "tcp_reset"

@@ -81,6 +81,8 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 	r.Errors += b.Errors - a.Errors
 	r.Resets += b.Resets - a.Resets
 	r.ErrorsLimited += b.ErrorsLimited - a.ErrorsLimited
+	r.Mirrored += b.Mirrored - a.Mirrored
+	r.MirrorsLost += b.MirrorsLost - a.MirrorsLost
 	for reason := range b.Drops {
 		r.drops[reason] += b.Drops[reason] - a.Drops[reason]
 		r.punts[reason] += b.Punts[reason] - a.Punts[reason]

@@ -22,7 +22,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Metrics of the whole switch.
 var (
 	metricReceived    = desc("received_packets_total", "Packets received from ports.")
-	metricCreated     = desc("created_packets_total", "ICMP errors, TCP resets, and fragments beyond the first of each packet.")
+	metricCreated     = desc("created_packets_total", "ICMP errors, TCP resets, copies for ports, and fragments beyond the first of each packet.")
 	metricTransmitted = desc("transmitted_packets_total", "Packets that ports took.")
 	metricHeld        = desc("held_packets", "Packets under way between two workers.")
 	metricDrops       = desc("drops_total", "Packets dropped, by reason.", "reason")
@@ -32,6 +32,8 @@ var (
 	metricFragmented  = desc("fragmented_packets_total", "Packets that left in fragments.")
 	metricErrors      = desc("icmp_errors_total", "ICMP errors made.")
 	metricResets      = desc("tcp_resets_total", "TCP resets made.")
+	metricMirrored    = desc("mirrored_packets_total", "Copies of packets made for rules that tee to a port.")
+	metricMirrorsLost = desc("mirror_lost_packets_total", "Copies not made: no buffer, too long for the port, or the port is the packet's own.")
 	metricLimited     = desc("icmp_errors_limited_total", "ICMP errors and TCP resets not made because of the rate limit.")
 	metricEpochLag    = desc("epoch_lag_seconds", "Age of the oldest retired memory that waits for a worker.")
 	metricPool        = desc("pool_mbufs", "Mbufs of a pool, by state; an estimate.", "pool", "state")
@@ -182,6 +184,8 @@ func (out sender) switchWide(r *Report) {
 	out.counter(metricErrors, r.Errors)
 	out.counter(metricResets, r.Resets)
 	out.counter(metricLimited, r.ErrorsLimited)
+	out.counter(metricMirrored, r.Mirrored)
+	out.counter(metricMirrorsLost, r.MirrorsLost)
 	out.gauge(metricEpochLag, r.EpochLagSeconds)
 	// Every reason from the start, so that rates begin at zero. Without a slow
 	// path what would be punted is dropped, under the same name.

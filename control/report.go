@@ -15,7 +15,7 @@ type Report struct {
 	DurationS   float64 `json:"duration_s"`
 	ClockHz     float64 `json:"clock_hz"` // of the cycles below
 	Received    uint64  `json:"received"`
-	Created     uint64  `json:"created"` // ICMP errors, TCP resets, fragments beyond the first of each packet, from_kernel
+	Created     uint64  `json:"created"` // ICMP errors, TCP resets, fragments beyond the first of each packet, mirrored, from_kernel
 	Transmitted uint64  `json:"transmitted"`
 	// Held is packets under way between two workers. Workers are read one after
 	// the other: what passed between them meanwhile can make it negative.
@@ -27,6 +27,8 @@ type Report struct {
 	Errors        uint64 `json:"icmp_errors"`
 	Resets        uint64 `json:"tcp_resets"`
 	ErrorsLimited uint64 `json:"icmp_errors_limited"` // of both
+	Mirrored      uint64 `json:"mirrored"`            // copies made for rules that tee to a port
+	MirrorsLost   uint64 `json:"mirrors_lost"`        // not made
 
 	Drops map[string]uint64 `json:"drops"` // by reason; those that are 0 are left out
 	Punts map[string]uint64 `json:"punts"` // what the slow path got

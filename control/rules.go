@@ -31,7 +31,7 @@ func (s *Switch) rule(r *conf.Rule) policy.Rule {
 		Src: r.Src, Dst: r.Dst, Protocol: policy.AnyProtocol,
 		SrcPorts: portRanges(r.SrcPorts), DstPorts: portRanges(r.DstPorts), Comment: r.Comment,
 		Mark: policy.Bits(r.Mark), CtMark: policy.Bits(r.CTMark),
-		RejectWith: rejectWith[r.RejectWith], Queue: queueTo(r), SetMark: policy.Bits(r.SetMark), SetCtMark: policy.Bits(r.SetCTMark),
+		RejectWith: rejectWith[r.RejectWith], Queue: queueTo(r), Mirror: s.copiesOf(r), SetMark: policy.Bits(r.SetMark), SetCtMark: policy.Bits(r.SetCTMark),
 		Priority: r.Priority,
 	}
 	if r.Hook == conf.HookOut {
@@ -83,6 +83,13 @@ var rejectWith = map[conf.RejectWith]policy.RejectWith{
 func queueTo(r *conf.Rule) policy.QueueTo {
 	first, last, _ := r.Queue.Bounds()
 	return policy.QueueTo{First: first, Last: last, Bypass: r.Bypass, FailOpen: r.FailOpen, Divert: r.Action == conf.ActionDivert}
+}
+
+// copiesOf is where a rule's copies leave. Its zero value is nowhere, as the index of a
+// name that is empty.
+func (s *Switch) copiesOf(r *conf.Rule) policy.Mirror {
+	_, _, listener := r.Queue.Bounds()
+	return policy.Mirror{To: s.index[r.TeePort], Only: r.TeePort != "" && !listener}
 }
 
 func (s *Switch) indices(names []string) []uint16 {

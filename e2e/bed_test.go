@@ -23,6 +23,7 @@ type bed struct {
 	t              *testing.T
 	dir            string
 	client, server *host
+	mirror         *host // nil: there is none
 	router         *namespace
 	variant        variant
 	ffwd           *process // nil: the kernel
@@ -39,6 +40,7 @@ type topology struct {
 	maxFlows             int // of IPv4; 0: 65,536
 	policy               policy
 	resolve              bool   // hosts are not told the router's link addresses
+	mirror               bool   // a third port, mirror0, leads to a host that only listens
 	settings             string // more of ffwd's configuration
 }
 
@@ -108,6 +110,11 @@ func newBed(t *testing.T, v variant, topo topology) *bed {
 	b.quiet()
 	b.wire(b.client, "r0", topo.clientMTU)
 	b.wire(b.server, "r1", topo.serverMTU)
+	if topo.mirror {
+		b.mirror = &host{namespace: newNamespace(t, "mirror"), iface: "m0", mac: "02:00:00:00:03:02", gwMAC: "02:00:00:00:03:01"}
+		b.wire(b.mirror, "r2", 1500)
+		b.settings += fmt.Sprintf("[[ports]]\nname = \"mirror0\"\ndevice = \"%s\"\n", fmt.Sprintf(v.device, 2, "r2"))
+	}
 	if topo.vlan != 0 {
 		b.trunk = newTrunk(t, b.client.namespace, "c0", topo.vlan, b.client.mac)
 		b.client.iface = b.trunk.tap

@@ -10,7 +10,7 @@ import "ffwd/packet"
 // Source: FF-12.
 type Counters struct {
 	Received    uint64
-	Created     uint64 // ICMP errors, TCP resets, fragments beyond the first of each packet, what the slow path sent
+	Created     uint64 // ICMP errors, TCP resets, fragments beyond the first of each packet, copies for ports, what the slow path sent
 	Transmitted uint64
 	Held        uint64 // now, until their neighbour is known
 	HandedOver  uint64 // to the worker that owns the flow
@@ -28,6 +28,8 @@ type Counters struct {
 	Errors        uint64 // ICMP errors made
 	Resets        uint64 // TCP resets made
 	ErrorsLimited uint64 // of both, not made because of the rate limit
+	Mirrored      uint64 // copies made for rules that tee to a port
+	MirrorsLost   uint64 // not made: no buffer, too long for the port, or the port is the packet's own
 
 	Polls      uint64
 	BusyPolls  uint64 // that found packets
@@ -80,6 +82,7 @@ func (c *Counters) Add(other *Counters) {
 		{&c.TakenOver, &other.TakenOver}, {&c.FastForwarded, &other.FastForwarded},
 		{&c.Fragmented, &other.Fragmented}, {&c.Fragments, &other.Fragments},
 		{&c.Errors, &other.Errors}, {&c.Resets, &other.Resets}, {&c.ErrorsLimited, &other.ErrorsLimited},
+		{&c.Mirrored, &other.Mirrored}, {&c.MirrorsLost, &other.MirrorsLost},
 		{&c.Polls, &other.Polls}, {&c.BusyPolls, &other.BusyPolls},
 		{&c.BusyCycles, &other.BusyCycles}, {&c.Cycles, &other.Cycles}, {&c.FromKernel, &other.FromKernel},
 	} {

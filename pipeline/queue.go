@@ -83,13 +83,6 @@ func (s *Policy) queueing(p *packet.Packet, rules *policy.Ruleset, rule int, e *
 	}
 }
 
-// tee gives a listener a copy of the packet.
-func (s *Policy) tee(b *packet.Burst, p *packet.Packet, rules *policy.Ruleset, rule int, e *policy.Effect) {
-	if s.queues != nil {
-		s.queues.Copy(p, s.queueing(p, rules, rule, e), b.NowNs)
-	}
-}
-
 // judgeAgain judges a burst that comes back from queues. Nothing that flows remember is
 // asked: the packet stands at another place of the rules than they.
 func (s *Policy) judgeAgain(b *packet.Burst, rules *policy.Ruleset) {

@@ -30,6 +30,7 @@ type context struct {
 	queues VerdictQueues                     // nil: there are none
 	queued *[packet.MaxBurst]packet.Queueing // of the burst's packets with verdict Queue
 	resume []resumption                      // of a burst that comes back from queues, or has been held; else nil
+	copier copier                            // for rules that tee to a port
 	holder *holder                           // nil: nobody resolves neighbours
 }
 

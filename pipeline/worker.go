@@ -109,6 +109,7 @@ func NewWorker(c Config) (*Worker, error) {
 	w.context = context{snap: c.Snapshot.Load(), table: c.Table, secret: c.Secret, counters: &w.counter, ledger: newLedger(), received: next()}
 	w.garbage = txBuffer{mbufs: next()}
 	w.scratch = take(maxPieces)
+	w.copier = w
 	if c.Resolver != nil {
 		w.holder = newHolder(c.Resolver)
 	}

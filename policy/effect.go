@@ -40,6 +40,12 @@ type QueueTo struct {
 	Divert      bool   // a packet that is accepted goes on at the next rule
 }
 
+// Mirror is the port that gets copies of packets. Source: VQ-6.
+type Mirror struct {
+	To   uint16 // index of an interface, whose physical port it is; 0: none does
+	Only bool   // and no listener
+}
+
 // Of returns the queue of a flow with this hash.
 func (q *QueueTo) Of(hash uint64) uint16 {
 	return q.First + uint16(uint64(uint32(hash))*(uint64(q.Last-q.First)+1)>>32)
@@ -51,6 +57,7 @@ type Effect struct {
 	Action     Action
 	RejectWith RejectWith // Action Reject
 	Queue      QueueTo    // Actions Queue and Tee
+	Mirror     Mirror     // Action Tee
 	SetMark    Bits       // of the packet
 	SetCtMark  Bits       // of its connection
 	Timeout    uint16     // policy of its connection, if that is new; 0 is none
@@ -62,6 +69,6 @@ type Effect struct {
 func (s *Ruleset) Effect(index int) *Effect { return &s.effects[index] }
 
 func (r *Rule) effect() Effect {
-	return Effect{Action: r.Action, RejectWith: r.RejectWith, Queue: r.Queue, SetMark: r.SetMark, SetCtMark: r.SetCtMark, Timeout: r.Timeout,
+	return Effect{Action: r.Action, RejectWith: r.RejectWith, Queue: r.Queue, Mirror: r.Mirror, SetMark: r.SetMark, SetCtMark: r.SetCtMark, Timeout: r.Timeout,
 		Limit: r.Limit, Priority: r.Priority}
 }

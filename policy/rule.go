@@ -25,7 +25,7 @@ const (
 	Reject          // drop, and tell the sender: Rule.RejectWith
 	Continue        // on to the next rule, after what else the rule does
 	Queue           // to a listener, who decides: Rule.Queue
-	Tee             // a copy to a listener, and on to the next rule
+	Tee             // a copy to a listener or a port, and on to the next rule
 	actionCount
 )
 
@@ -115,6 +115,7 @@ type Rule struct {
 
 	RejectWith         RejectWith // Action Reject
 	Queue              QueueTo    // Actions Queue and Tee
+	Mirror             Mirror     // Action Tee
 	SetMark, SetCtMark Bits       // what the rule sets, before its Action
 	Timeout            uint16     // timeout policy for new flows, by its index; 0 is none
 	Limit              uint8      // the rule is for new connections above this limit only; 0 is none
@@ -144,6 +145,8 @@ func (r *Rule) check() error {
 		return fmt.Errorf("%w: action %s with %s", ErrRule, r.Action, r.RejectWith)
 	case r.Queue != QueueTo{} && r.Action != Queue && r.Action != Tee, r.Queue.Last < r.Queue.First:
 		return fmt.Errorf("%w: action %s with queues %+v", ErrRule, r.Action, r.Queue)
+	case r.Mirror != Mirror{} && r.Action != Tee, r.Mirror.Only && (r.Mirror.To == 0 || r.Queue != QueueTo{}):
+		return fmt.Errorf("%w: action %s with %+v", ErrRule, r.Action, r.Mirror)
 	case r.RejectWith == TCPReset && r.Protocol != protoTCP:
 		return fmt.Errorf("%w: a TCP reset for protocol %d", ErrRule, r.Protocol)
 	case len(r.OutPorts) > 0 && r.Hook != HookOut:
