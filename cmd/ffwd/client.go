@@ -146,6 +146,9 @@ func refusalOf(response *http.Response) error {
 	if len(body.Faults) > 0 {
 		return body.Faults
 	}
+	if response.StatusCode == http.StatusBadRequest { // a flag's value
+		return usageError{errors.New(body.Error)}
+	}
 	return errors.New(body.Error)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -145,8 +146,11 @@ func (t *tracker) count(c *client, w io.Writer) error {
 
 func (t *tracker) delete(c *client, w io.Writer) error {
 	query := t.query()
-	if t.all {
+	switch {
+	case t.all:
 		query.Set("all", "1")
+	case len(query) == 0:
+		return usageError{errors.New("no filter chooses connections: give one, or --all to delete every connection")}
 	}
 	var n control.FlowCount
 	if err := c.do(http.MethodPost, "/v1/flows/delete", query, nil, &n); err != nil || t.json {

@@ -45,8 +45,8 @@ func TestCt(t *testing.T) {
 	if out := run(exitOK, "delete", "--src", src, "--sport", port); !strings.HasPrefix(out, "1 deleted") {
 		t.Errorf("delete of %s port %s: %s", src, port, out)
 	}
-	run(exitFault, "delete")
-	run(exitFault, "count", "--state", "OPEN")
+	run(exitUsage, "delete")
+	run(exitUsage, "count", "--state", "OPEN")
 	events := exec.Command(p.cmd.Path, "ct", "events", "--proto", "udp", "-c", config)
 	out, err := events.StdoutPipe()
 	if err != nil {
