@@ -191,3 +191,39 @@ func TestBehavioursHaveTests(t *testing.T) {
 		t.Errorf("only %d lines were read", len(proven))
 	}
 }
+
+// A decision has a number of its own, which its title repeats, and what refers to it
+// finds it.
+func TestDecisionsAreNumbered(t *testing.T) {
+	files, err := filepath.Glob("docs/decisions/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	numbers := map[int]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		number, err := strconv.Atoi(filepath.Base(file)[:4])
+		if err != nil || numbers[number] != "" {
+			t.Errorf("%s: its number is wrong, or that of %s", file, numbers[number])
+		}
+		numbers[number] = file
+		if !strings.HasPrefix(string(text), "# "+strconv.Itoa(number)+". ") {
+			t.Errorf("%s: its title does not begin with %d", file, number)
+		}
+	}
+	reference := regexp.MustCompile(`docs/decisions/[0-9a-z-]+\.md`)
+	for _, f := range sources(t) {
+		text, err := os.ReadFile(f.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range reference.FindAllString(string(text), -1) {
+			if _, err := os.Stat(name); err != nil {
+				t.Errorf("%s refers to %s: %v", f.path, name, err)
+			}
+		}
+	}
+}

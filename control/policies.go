@@ -13,7 +13,7 @@ import (
 
 // Timeout policies: those of the configuration, which a reload brings to what the
 // file says, and those made over the control socket, which it leaves alone unless
-// the file names them too. docs/decisions/0006-timeout-policies.md.
+// the file names them too. docs/decisions/0007-timeout-policies.md.
 
 // trackers are the protocols of ct.Kind by their names.
 var trackers = map[conf.Tracker]uint8{

@@ -58,7 +58,7 @@ func (s *PolicyStatus) References() int {
 //
 // Workers and control share no counter: each worker counts its own references
 // (PolicyRefs) and control adds them up. Methods may be called from any
-// goroutine. docs/decisions/0005-timeout-policies.md tells the life of an object.
+// goroutine. docs/decisions/0007-timeout-policies.md tells the life of an object.
 type Policies struct {
 	retirer Retirer
 
