@@ -80,17 +80,3 @@ func (p PortID) Link() (Link, error) {
 	})
 	return Link{up != 0, uint32(speed), fullDuplex != 0, autoneg != 0}, err
 }
-
-// WatchLink counts the port's link interrupts from now on.
-func (p PortID) WatchLink() error {
-	return p.control("watch link", func() C.int { return C.ffwd_link_watch(C.uint16_t(p)) })
-}
-
-// UnwatchLink ends WatchLink.
-func (p PortID) UnwatchLink() error {
-	return p.control("unwatch link", func() C.int { return C.ffwd_link_unwatch(C.uint16_t(p)) })
-}
-
-// LinkEvents returns how many link interrupts this port ID has seen in this process.
-// Any thread.
-func (p PortID) LinkEvents() uint32 { return uint32(C.ffwd_link_events(C.uint16_t(p))) }

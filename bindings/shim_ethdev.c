@@ -7,37 +7,6 @@
 #include <rte_common.h>
 #include <rte_dev.h>
 
-static uint32_t link_events[RTE_MAX_ETHPORTS];
-
-/* Runs on DPDK's interrupt thread. The control side polls the counter. */
-static int
-on_link_event(uint16_t port, enum rte_eth_event_type type, void *arg, void *ret)
-{
-	RTE_SET_USED(type);
-	RTE_SET_USED(arg);
-	RTE_SET_USED(ret);
-	__atomic_fetch_add(&link_events[port], 1, __ATOMIC_RELEASE);
-	return 0;
-}
-
-int
-ffwd_link_watch(uint16_t port)
-{
-	return rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_LSC, on_link_event, NULL);
-}
-
-int
-ffwd_link_unwatch(uint16_t port)
-{
-	return rte_eth_dev_callback_unregister(port, RTE_ETH_EVENT_INTR_LSC, on_link_event, NULL);
-}
-
-uint32_t
-ffwd_link_events(uint16_t port)
-{
-	return port < RTE_MAX_ETHPORTS ? __atomic_load_n(&link_events[port], __ATOMIC_ACQUIRE) : 0;
-}
-
 int
 ffwd_port_configure(uint16_t port, const struct ffwd_port_conf *c)
 {

@@ -24,11 +24,6 @@ int ffwd_port_by_name(const char *name);
 /* Read the link without waiting: speed in Mbit/s (0: unknown). */
 int ffwd_port_link(uint16_t port, uint32_t *speed, int *up, int *full_duplex, int *autoneg);
 
-/* Count link interrupts of the port from now on, and stop it. */
-int ffwd_link_watch(uint16_t port);
-int ffwd_link_unwatch(uint16_t port);
-uint32_t ffwd_link_events(uint16_t port);
-
 /* Spread a redirection table of size entries evenly over queues; read it back. */
 int ffwd_reta_spread(uint16_t port, uint16_t size, uint16_t queues);
 int ffwd_reta_read(uint16_t port, uint16_t size, uint16_t *table);

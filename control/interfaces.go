@@ -43,6 +43,7 @@ func (s *Switch) openPorts(c *conf.Config) error {
 		if err != nil {
 			return err
 		}
+		s.undoOnHost(port.RestoreInterface)
 		s.undo(port.Close)
 		s.ports = append(s.ports, port)
 	}

@@ -29,6 +29,7 @@ func TestOnKernelInterfaces(t *testing.T) {
 	}
 	t.Run("packet socket", insidePacketSocket)
 	t.Run("link", insideLink)
+	t.Run("restored", insideRestored)
 	t.Run("tap", insideTap)
 	t.Run("xdp", insideXDP)
 	t.Run("xdp with frames too large", insideXDPRefused)
@@ -172,15 +173,50 @@ func insideLink(t *testing.T) {
 		return link.Up
 	}
 	eventually(t, "link up", up)
-	generation := p.LinkGeneration()
 	ip(t, "link set b0 down")
 	eventually(t, "link down", func() bool { return !up() })
-	if p.LinkGeneration() == generation {
-		t.Error("the link went down and its generation did not change")
+	ip(t, "link set b0 up")
+	eventually(t, "link up again", up)
+}
+
+// What a port changes of a kernel interface it gives back, whether it was opened or not;
+// what somebody else has changed since stays.
+func insideRestored(t *testing.T) {
+	checkPools(t)
+	veth(t, "a0", "b0")
+	mtu := func() int {
+		iface, err := net.InterfaceByName("a0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return iface.MTU
 	}
-	generation = p.LinkGeneration()
-	if up() || p.LinkGeneration() != generation {
-		t.Error("nothing happened, and the generation changed")
+	const before, ours, theirs = 1400, 3000, 1300
+	for i, end := range []struct {
+		do   func(p *Port) error
+		want int
+	}{
+		{(*Port).Close, before},
+		{(*Port).RestoreInterface, before},
+		{func(p *Port) error { ip(t, "link set a0 mtu "+strconv.Itoa(theirs)); return p.Close() }, theirs},
+	} {
+		ip(t, "link set a0 mtu "+strconv.Itoa(before))
+		p := openPort(t, PortConfig{Name: "a", Device: "net_af_packet0,iface=a0", MTUBytes: ours})
+		if mtu() != ours {
+			t.Fatalf("the interface has an mtu of %d, want %d", mtu(), ours)
+		}
+		if err := end.do(p); err != nil || mtu() != end.want {
+			t.Errorf("case %d: %v, mtu %d, want %d", i, err, mtu(), end.want)
+		}
+		if err := p.Close(); err != nil || mtu() != end.want {
+			t.Errorf("case %d, closed again: %v, mtu %d, want %d", i, err, mtu(), end.want)
+		}
+	}
+	// The address comes after the MTU; this one the kernel refuses.
+	ip(t, "link set a0 mtu "+strconv.Itoa(before))
+	_, err := testRuntime.Open(PortConfig{Name: "a", Device: "net_af_packet0,iface=a0", MTUBytes: ours, RxQueues: 1, TxQueues: 1, MAC: make(net.HardwareAddr, 6)})
+	if err == nil || mtu() != before {
+		t.Errorf("a port that did not open: %v, mtu %d, want %d", err, mtu(), before)
 	}
 }
 

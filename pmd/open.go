@@ -80,7 +80,7 @@ func (r *Runtime) probe(c PortConfig, dev device) (*Port, error) {
 	}
 	if err := p.configure(); err != nil {
 		p.freeQueues()
-		return nil, errors.Join(err, id.Close(), bindings.RemoveDevice(p.info.Device))
+		return nil, errors.Join(err, id.Close(), bindings.RemoveDevice(p.info.Device), p.RestoreInterface())
 	}
 	return p, nil
 }
@@ -124,7 +124,7 @@ func (p *Port) configure() error {
 		return err
 	}
 	p.makeQueues(nRx, nTx, p.config.TxQueues, pool)
-	for _, step := range []func() error{p.setMTU, p.setAddress, p.watchLink} {
+	for _, step := range []func() error{p.setMTU, p.setAddress} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -198,7 +198,7 @@ func (p *Port) setMTU() error {
 	mtu := p.config.MTUBytes
 	if iface := p.device.kernelInterface(); iface != "" {
 		// DPDK believes packet sockets to end at 1500 bytes. The interface knows better.
-		if err := setInterfaceMTU(iface, mtu); err != nil {
+		if err := p.lendInterface(iface); err != nil {
 			return fmt.Errorf("mtu: %d: %w", mtu, err)
 		}
 		return nil
@@ -236,12 +236,4 @@ func (p *Port) setAddress() error {
 	}
 	p.promiscuous = promiscuous && err == nil
 	return err
-}
-
-func (p *Port) watchLink() error {
-	if !p.info.HasLinkInterrupt {
-		return nil
-	}
-	p.linkInterrupt = true
-	return p.id.WatchLink()
 }

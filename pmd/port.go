@@ -92,16 +92,14 @@ type Port struct {
 	locks []bindings.TxLock
 	nTx   int // device queues behind tx
 
-	mac           net.HardwareAddr
-	promiscuous   bool // set by us, to be taken back
-	rssKey        []byte
-	symmetricRSS  bool
-	linkInterrupt bool
-	linkChanges   atomic.Uint32
+	mac          net.HardwareAddr
+	promiscuous  bool         // set by us, to be taken back
+	mtuBefore    atomic.Int64 // of the kernel interface, to be given back; 0: nothing is
+	rssKey       []byte
+	symmetricRSS bool
 
-	mu       sync.Mutex // guards what follows
-	state    portState
-	lastLink Link
+	mu    sync.Mutex // guards what follows
+	state portState
 }
 
 // Name returns the port's name from its configuration.
@@ -229,12 +227,10 @@ func (p *Port) release() error {
 	if p.promiscuous { // on a kernel interface it would outlive us
 		errs = append(errs, p.wrap("clear promiscuous", p.id.SetPromiscuous(false)))
 	}
-	if p.linkInterrupt {
-		errs = append(errs, p.wrap("close", p.id.UnwatchLink()))
-	}
 	errs = append(errs,
 		p.wrap("close", p.id.Close()),
-		p.wrap("close", bindings.RemoveDevice(p.info.Device)))
+		p.wrap("close", bindings.RemoveDevice(p.info.Device)),
+		p.RestoreInterface())
 	p.freeQueues()
 	return errors.Join(errs...)
 }

@@ -1,0 +1,83 @@
+package pmd
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Settings of the kernel interfaces that ports stand on. What a port changes there would
+// outlive the process, so it is remembered and put back.
+
+// KernelInterface returns the kernel interface that the port stands on, or "".
+func (p *Port) KernelInterface() string { return p.device.kernelInterface() }
+
+// RestoreInterface gives the kernel interface the MTU back that it had before Open, unless
+// somebody else has changed it since. Close does so too; this is for a port that cannot be
+// closed, and touches nothing that workers use.
+func (p *Port) RestoreInterface() error {
+	before := p.mtuBefore.Swap(0)
+	if before == 0 {
+		return nil
+	}
+	iface := p.device.kernelInterface()
+	now, err := interfaceMTU(iface)
+	if err == nil && now == p.config.MTUBytes {
+		err = setInterfaceMTU(iface, int(before))
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return nil // it is gone, as in a namespace that was deleted
+	}
+	return p.wrap("restore the mtu", err)
+}
+
+// lendInterface gives the interface the port's MTU and remembers what it had.
+func (p *Port) lendInterface(iface string) error {
+	before, err := interfaceMTU(iface)
+	if err != nil || before == p.config.MTUBytes {
+		return err
+	}
+	if err := setInterfaceMTU(iface, p.config.MTUBytes); err != nil {
+		return err
+	}
+	p.mtuBefore.Store(int64(before))
+	return nil
+}
+
+// interfaceRunning reports whether a kernel interface is up and has a carrier.
+func interfaceRunning(name string) (bool, error) {
+	var flags uint16
+	err := interfaceRequest(name, unix.SIOCGIFFLAGS, func(*unix.Ifreq) {}, func(r *unix.Ifreq) { flags = r.Uint16() })
+	const running = unix.IFF_UP | unix.IFF_RUNNING
+	return flags&running == running, err
+}
+
+func interfaceMTU(name string) (bytes int, err error) {
+	err = interfaceRequest(name, unix.SIOCGIFMTU, func(*unix.Ifreq) {}, func(r *unix.Ifreq) { bytes = int(r.Uint32()) })
+	return bytes, err
+}
+
+// setInterfaceMTU sets a kernel interface's MTU.
+func setInterfaceMTU(name string, bytes int) error {
+	return interfaceRequest(name, unix.SIOCSIFMTU, func(r *unix.Ifreq) { r.SetUint32(uint32(bytes)) }, func(*unix.Ifreq) {})
+}
+
+// interfaceRequest makes one ioctl on a kernel interface.
+func interfaceRequest(name string, request uint, fill, read func(*unix.Ifreq)) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", name, err)
+	}
+	defer unix.Close(fd)
+	ifreq, err := unix.NewIfreq(name)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", name, err)
+	}
+	fill(ifreq)
+	if err := unix.IoctlIfreq(fd, request, ifreq); err != nil {
+		return fmt.Errorf("interface %s: %w", name, err)
+	}
+	read(ifreq)
+	return nil
+}
