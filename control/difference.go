@@ -101,8 +101,10 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 		addPort(&ports[p], &before, &b.Ports[p])
 	}
 	addFlows(&r.Flows, &from.flows, &to.flows)
-	r.Workers = append(r.Workers, s.workerReport(s.workers[i], a, b))
-	r.Workers[i].Stuck = to.stuck
+	w := s.workerReport(s.workers[i], a, b)
+	w.Joined.add(&from.flows, &to.flows)
+	w.Stuck = to.stuck
+	r.Workers = append(r.Workers, w)
 }
 
 // addOversized adds the frames of a port that no mbuf takes: pmd freed them, and no
@@ -163,7 +165,7 @@ func addFlows(to *FlowsReport, a, b *ct.Stats) {
 	to.IPv6 += b.Flows6
 	to.Created += b.Created - a.Created
 	to.Expired += b.Expired - a.Expired
-	to.Joined += b.Joined - a.Joined
+	to.Joined.add(a, b)
 	to.Full += b.Full - a.Full
 	to.Reserved += b.Reserved - a.Reserved
 	to.SourceLimited += b.SourceLimited - a.SourceLimited

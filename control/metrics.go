@@ -89,7 +89,7 @@ var (
 	metricFlows        = desc("flows", "Flows in the tables.", "family")
 	metricFlowsCreated = desc("flows_created_total", "Flows confirmed.")
 	metricFlowsExpired = desc("flows_expired_total", "Flows whose timeout passed.")
-	metricFlowsJoined  = desc("flows_joined_total", "Packets whose flow was there when it was to be confirmed.")
+	metricFlowsJoined  = desc("flows_joined_total", "Packets whose flow was there when theirs was to be entered, begun by another packet of the burst, or while they waited for a verdict or a neighbour.", "core", "cause")
 	metricFlowsEarly   = desc("flows_early_dropped_total", "Unanswered or ended flows that gave way to new ones in a full table.")
 	metricFlowsFull    = desc("flows_full_total", "New flows refused because a table was full, but for the reserve.")
 	metricFlowsReserve = desc("flows_reserved_total", "Flows of priority that took of the reserve.")
@@ -251,6 +251,9 @@ func (out sender) worker(w *WorkerReport) {
 	out.counter(metricPolls, w.Polls, core)
 	out.counter(metricHandedOver, w.HandedOver, core)
 	out.counter(metricTakenOver, w.TakenOver, core)
+	out.counter(metricFlowsJoined, w.Joined.Burst, core, "burst")
+	out.counter(metricFlowsJoined, w.Joined.Queue, core, "queue")
+	out.counter(metricFlowsJoined, w.Joined.Neighbour, core, "neighbour")
 	for _, s := range w.Stages {
 		out.gauge(metricStage, s.CyclesPerPacket, core, s.Name)
 	}
@@ -261,7 +264,6 @@ func (out sender) flows(f *FlowsReport) {
 	out.gauge(metricFlows, float64(f.IPv6), "ipv6")
 	out.counter(metricFlowsCreated, f.Created)
 	out.counter(metricFlowsExpired, f.Expired)
-	out.counter(metricFlowsJoined, f.Joined)
 	out.counter(metricFlowsEarly, f.EarlyDropped)
 	out.counter(metricFlowsFull, f.Full)
 	out.counter(metricFlowsReserve, f.Reserved)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"ffwd/ct"
 	"ffwd/packet"
 	"ffwd/pipeline"
 )
@@ -72,6 +73,7 @@ type WorkerReport struct {
 	NsPerPacket float64       `json:"ns_per_packet"` // time in busy polls by packets received or taken over
 	LongestGap  float64       `json:"longest_gap_s"` // upper bound of the longest time between two polls
 	Stuck       bool          `json:"stuck"`         // it does not come back from a poll; its figures are those from before
+	Joined      Joined        `json:"joined"`
 	Stages      []StageReport `json:"stages"`
 }
 
@@ -117,7 +119,7 @@ type FlowsReport struct {
 	IPv6              uint64  `json:"ipv6"`
 	Created           uint64  `json:"created"`
 	Expired           uint64  `json:"expired"`
-	Joined            uint64  `json:"joined"`          // packets whose flow was there when it was confirmed
+	Joined            Joined  `json:"joined"`
 	Full              uint64  `json:"full"`            // new flows refused: the table was full, but for the reserve
 	Reserved          uint64  `json:"reserved"`        // flows of priority that took of the reserve
 	SourceLimited     uint64  `json:"source_limited"`  // new flows refused: ct.max_flows_per_source
@@ -133,6 +135,20 @@ type FlowsReport struct {
 	// SecondsUntilFull is when the table that fills first will refuse flows, as fast as they
 	// came and went in the last seconds; null when none fills.
 	SecondsUntilFull *float64 `json:"seconds_until_full"`
+}
+
+// Joined is packets that began no flow because it was there already when theirs was to be
+// entered, by what kept them from seeing it before. Source: CT-6.
+type Joined struct {
+	Burst     uint64 `json:"burst"`     // another packet of their burst began it
+	Queue     uint64 `json:"queue"`     // another did while they waited for a verdict
+	Neighbour uint64 `json:"neighbour"` // another did while they waited for the next hop's link address
+}
+
+func (j *Joined) add(a, b *ct.Stats) {
+	j.Burst += b.Joined[packet.WaitNone] - a.Joined[packet.WaitNone]
+	j.Queue += b.Joined[packet.WaitQueue] - a.Joined[packet.WaitQueue]
+	j.Neighbour += b.Joined[packet.WaitNeighbour] - a.Joined[packet.WaitNeighbour]
 }
 
 // PoolReport is one mbuf pool.

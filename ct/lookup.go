@@ -268,7 +268,7 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 		if !joins {
 			return false
 		}
-		t.Joined++
+		t.Joined[p.Waited]++
 		if t.join(p, flow, now, timeouts); p.State != packet.CtNew || p.Flow != 0 {
 			return true
 		}

@@ -19,7 +19,7 @@ func (t *Table) Return(p *packet.Packet, nowNs int64, timeouts *Timeouts) (joine
 	switch {
 	case fresh && (flow == 0 || !joins):
 	case fresh:
-		t.Joined++
+		t.Joined[p.Waited]++
 		t.join(p, flow, Tick(nowNs), timeouts)
 		return p.Flow != 0
 	case flow == 0:

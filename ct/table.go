@@ -89,7 +89,9 @@ type Stats struct {
 	Flows4, Flows6 uint64 // flows in the table now
 	Created        uint64 // flows confirmed
 	Expired        uint64
-	Joined         uint64 // packets found, at confirmation, that their flow was there already (CT-6)
+	// Packets that found, at confirmation, that their flow was there already, by what
+	// kept them from seeing it before (CT-6).
+	Joined         [packet.NumWaits]uint64
 	EarlyDropped   uint64 // unanswered or ended flows that gave way to new ones (CT-7)
 	Full           uint64 // new flows refused because the table was full, but for the reserve (CT-7)
 	Reserved       uint64 // flows that took of the reserve

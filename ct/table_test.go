@@ -292,7 +292,7 @@ func TestClashInOneBurst(t *testing.T) {
 		}
 	}
 	info := table.Info(b.Pkts[0].Flow, 0)
-	if table.Flows4 != 1 || table.Joined != 2 || info.Packets != [2]uint64{2, 1} || info.State != UDPAnswered {
+	if table.Flows4 != 1 || table.Joined != [packet.NumWaits]uint64{2} || info.Packets != [2]uint64{2, 1} || info.State != UDPAnswered {
 		t.Fatalf("%d flows, %d joined, %+v", table.Flows4, table.Joined, info)
 	}
 }

@@ -90,7 +90,21 @@ type Packet struct {
 	// whether it may have what is kept for flows of priority. Source: CT-7.
 	Limits   [2]uint8
 	Priority bool
+	Waited   Wait // for what it waited outside of the pipeline
 }
+
+// Wait is what a packet waited for outside of the pipeline, while others may have begun
+// its flow. Source: CT-6.
+type Wait uint8
+
+// What packets wait for. One that never waited can meet its flow at confirmation only
+// because another of the same burst was quicker.
+const (
+	WaitNone      Wait = iota
+	WaitQueue          // a verdict
+	WaitNeighbour      // the link address of the next hop
+	NumWaits
+)
 
 // Answer names what answers a rejected packet, an ICMP error unless it says so, alike
 // for IPv4 and IPv6. Source: FF-6 to FF-10, FF-14.

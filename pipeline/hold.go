@@ -242,6 +242,7 @@ func (w *Worker) letGo(i uint16, nowNs int64) {
 		w.counter.Held--
 		p := e.packet
 		p.NextHop, p.Verdict, p.Reason = nil, packet.Continue, packet.Unfinished
+		p.Waited = packet.WaitNeighbour
 		if e.credit == 0 {
 			w.errors.Pkts[w.errors.N] = p
 			w.errors.N++
@@ -253,6 +254,7 @@ func (w *Worker) letGo(i uint16, nowNs int64) {
 			to.hooks = [2]judgement{ct.HookIn: {skip: true}, ct.HookOut: {skip: true}}
 		} else {
 			to.hooks = [2]judgement{ct.HookIn: fromFirst, ct.HookOut: fromFirst}
+			p.Limits, p.Priority = [2]uint8{}, false // other rules say that now
 		}
 		if w.table != nil {
 			w.table.Return(&p, nowNs, w.snap.Timeouts)

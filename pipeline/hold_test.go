@@ -119,7 +119,7 @@ func TestPacketsWaitForTheirNeighbour(t *testing.T) {
 					t.Errorf("hop limit %d", hops(p))
 				}
 			}
-			if _, flows := w.worker.Counters(); flows.Flows4+flows.Flows6 != 2 || flows.Joined != 2 {
+			if _, flows := w.worker.Counters(); flows.Flows4+flows.Flows6 != 2 || flows.Joined != [packet.NumWaits]uint64{packet.WaitNeighbour: 2} {
 				t.Errorf("flows %d, joined %d", flows.Flows4+flows.Flows6, flows.Joined)
 			}
 			counters, err := w.table.CountersVia(ifWAN, c.addr)

@@ -143,7 +143,7 @@ func (w *Worker) passOn(nowNs int64) {
 	for t := w.waits; t.n > 0; {
 		n := t.n
 		t.n = 0
-		w.bringBack(t.passed[:n], nowNs)
+		w.bringBack(t.passed[:n], packet.WaitNone, nowNs)
 	}
 }
 
@@ -153,7 +153,7 @@ func (w *Worker) reinject(nowNs int64) int {
 	t := w.waits
 	n := w.queues.Release(t.released[:], nowNs)
 	if n > 0 {
-		w.bringBack(t.released[:n], nowNs)
+		w.bringBack(t.released[:n], packet.WaitQueue, nowNs)
 		w.count(t.released[:n])
 		for i := range t.released[:n] { // their flows are confirmed, or never will be
 			w.releasePolicy(&t.released[i].Packet)
@@ -167,13 +167,13 @@ func (w *Worker) reinject(nowNs int64) int {
 // bringBack makes a burst of released packets and carries it from the hook on. What
 // changed while they waited is looked at again: flow, route, and the rules if they are
 // others now. Source: VQ-3, VQ-4.
-func (w *Worker) bringBack(list []packet.Released, nowNs int64) {
+func (w *Worker) bringBack(list []packet.Released, waited packet.Wait, nowNs int64) {
 	b, t := &w.burst, w.waits
 	b.N, b.NowNs, b.Divert = len(list), nowNs, false
 	for i := range list {
 		r, p := &list[i], &b.Pkts[i]
 		*p = r.Packet
-		p.NextHop, p.Verdict = nil, packet.Continue
+		p.NextHop, p.Verdict, p.Waited = nil, packet.Continue, max(p.Waited, waited)
 		t.resume[i] = resumption{egress: r.Egress}
 		w.prepare(p, r, &t.resume[i], nowNs)
 		b.Divert = b.Divert || p.Diverted()

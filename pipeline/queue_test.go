@@ -241,7 +241,7 @@ func TestQueuedPacketsJoinOneFlow(t *testing.T) {
 			}
 			left += len(q.turn()[1])
 			stats := q.worker.table.Stats
-			if left != 3 || stats.Flows4+stats.Flows6 != 1 || stats.Created != 1 || q.outcome(packet.OutcomeJoined) != 2 || q.outcome(packet.OutcomeConfirmed) != 1 {
+			if left != 3 || stats.Flows4+stats.Flows6 != 1 || stats.Created != 1 || stats.Joined != [packet.NumWaits]uint64{packet.WaitQueue: 2} || q.outcome(packet.OutcomeJoined) != 2 || q.outcome(packet.OutcomeConfirmed) != 1 {
 				t.Errorf("%s, together %t: %d left, %+v, %d joined", name, together, left, stats, q.outcome(packet.OutcomeJoined))
 			}
 		}
