@@ -32,17 +32,26 @@ func (s *Switch) watchFilling(ctx context.Context) {
 	tick := time.NewTicker(fillInterval)
 	defer tick.Stop()
 	for {
-		used := make([][2]float64, len(s.workers))
-		for i, w := range s.workers {
-			w.Do(func() { used[i] = flowsIn(&w.Table().Stats) })
+		if used, err := s.flowsUsed(); err == nil { // else a worker is stuck, and says nothing of its table
+			s.filling.observe(time.Now(), used)
 		}
-		s.filling.observe(time.Now(), used)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// flowsUsed asks each worker how many flows it has.
+func (s *Switch) flowsUsed() ([][2]float64, error) {
+	used := make([][2]float64, len(s.workers))
+	for i, w := range s.workers {
+		if err := w.Do(func() { used[i] = flowsIn(&w.Table().Stats) }); err != nil {
+			return nil, err
+		}
+	}
+	return used, nil
 }
 
 func flowsIn(t *ct.Stats) [2]float64 { return [2]float64{float64(t.Flows4), float64(t.Flows6)} }
