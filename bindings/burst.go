@@ -62,8 +62,11 @@ func NewRxQueue(port PortID, queue int, pool *Mempool) RxQueue {
 // Go's heap, and returns how many. Every mbuf has one segment, in a buffer of its own
 // that nobody else holds. Owner worker only.
 func (q RxQueue) Burst(dst unsafe.Pointer, n int) int {
-	return int(C.ffwd_rx_burst(q.c, dst, C.uint16_t(n)))
+	return int(C.ffwd_rx_burst(number(unsafe.Pointer(q.c)), number(dst), C.uint16_t(n)))
 }
+
+// number is an address in C memory, which no garbage collector moves or frees.
+func number(p unsafe.Pointer) C.uintptr_t { return C.uintptr_t(uintptr(p)) }
 
 // Linearized returns how many frames were chained, or in a buffer that is not the
 // mbuf's own, and were gathered or copied. Any thread.
@@ -98,7 +101,7 @@ func NewTxQueue(port PortID, queue int, lock TxLock) TxQueue {
 // and returns how many the device took; the others are still the caller's. It asks
 // again a few times as long as the device takes some. Owner worker only.
 func (q TxQueue) Burst(src unsafe.Pointer, n int) int {
-	return int(C.ffwd_tx_burst(q.c, src, C.uint16_t(n)))
+	return int(C.ffwd_tx_burst(number(unsafe.Pointer(q.c)), number(src), C.uint16_t(n)))
 }
 
 // Free gives the handle's memory back.

@@ -69,10 +69,15 @@ ffwd_rx_flatten(struct ffwd_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 	return kept;
 }
 
+/*
+ * Queues and arrays come as numbers: Go looks up every pointer that it hands to C, which
+ * for these, all of them in C's memory, finds nothing, twice per burst and direction.
+ */
 static inline uint16_t
-ffwd_rx_burst(struct ffwd_rxq *q, void *array, uint16_t n)
+ffwd_rx_burst(uintptr_t queue, uintptr_t array, uint16_t n)
 {
-	struct rte_mbuf **pkts = array;
+	struct ffwd_rxq *q = (struct ffwd_rxq *)queue;
+	struct rte_mbuf **pkts = (struct rte_mbuf **)array;
 	uint16_t got = rte_eth_rx_burst(q->port, q->queue, pkts, n);
 	uint64_t odd = 0;
 
@@ -91,9 +96,10 @@ ffwd_rx_burst(struct ffwd_rxq *q, void *array, uint16_t n)
 #define FFWD_TX_TRIES 8
 
 static inline uint16_t
-ffwd_tx_burst(struct ffwd_txq *q, void *array, uint16_t n)
+ffwd_tx_burst(uintptr_t queue, uintptr_t array, uint16_t n)
 {
-	struct rte_mbuf **pkts = array;
+	struct ffwd_txq *q = (struct ffwd_txq *)queue;
+	struct rte_mbuf **pkts = (struct rte_mbuf **)array;
 	uint16_t sent;
 
 	if (unlikely(q->lock != NULL))
