@@ -24,6 +24,7 @@ type benchQueue struct {
 	order []uint32 // flow numbers, in random order
 	at    int
 	frame [64]byte
+	far   bool // flows differ in their destinations, each in a /24 of its own; else in their sources
 }
 
 func newBenchQueue(flows int) *benchQueue {
@@ -60,9 +61,12 @@ func (q *benchQueue) Rx(dst unsafe.Pointer, n int) int {
 			q.at = 0
 		}
 		h := (*packet.IPv4)(f[14:])
-		src := 11<<24 | flow
-		binary.BigEndian.PutUint32(h[12:], src)
-		s := sum + uint32(^h0(base.Src())) + uint32(^uint16(base.Src())) + src>>16 + src&0xffff
+		was, at, now := base.Src(), 12, 11<<24|flow
+		if q.far {
+			was, at, now = base.Dst(), 16, 11<<24+flow<<8
+		}
+		binary.BigEndian.PutUint32(h[at:], now)
+		s := sum + uint32(^h0(was)) + uint32(^uint16(was)) + now>>16 + now&0xffff
 		s = s>>16 + s&0xffff
 		s = s>>16 + s&0xffff
 		binary.BigEndian.PutUint16(h[10:], ^uint16(s))
@@ -92,6 +96,7 @@ func BenchmarkPipeline(b *testing.B) {
 	}{
 		{"floor", 1000, 64, nil},
 		{"stateless", 1000, 64, stateless},
+		{"stateless-64-ways", 60_000, 64, stateless},
 		{"stateful", 1000, 64, func(*Config, *world) {}},
 		{"stateful", 60_000, 64, func(*Config, *world) {}},
 		{"stateful", 1_000_000, 64, func(*Config, *world) {}},
@@ -119,6 +124,9 @@ func BenchmarkPipeline(b *testing.B) {
 				c.Rx, c.Tx, c.Pool = []Receive{{0, q}}, []TxQueue{q, q}, nothing{}
 			}, bc.setup)
 			w.route(fib.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Hops: []fib.Hop{{Via: b4}}})
+			if q.far = bc.name == "stateless-64-ways"; q.far {
+				w.spread(bc.flows, 64)
+			}
 			for range bc.flows/bc.burst + 1 {
 				w.worker.poll(true) // every flow is known
 			}
@@ -134,6 +142,21 @@ func BenchmarkPipeline(b *testing.B) {
 			}
 			reportStages(b, &c)
 		})
+	}
+}
+
+// spread routes the first /24s of 11.0.0.0/8 and following over so many next hops in turn.
+func (w *world) spread(routes, hops int) {
+	for i := range routes {
+		hop := netip.AddrFrom4([4]byte{10, 2, 2, byte(10 + i%hops)})
+		if i < hops {
+			if err := w.table.SetNeighbour(ifWAN, hop, macB); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		var dst [4]byte
+		binary.BigEndian.PutUint32(dst[:], 11<<24+uint32(i)<<8)
+		w.route(fib.Route{Prefix: netip.PrefixFrom(netip.AddrFrom4(dst), 24), Hops: []fib.Hop{{Via: hop}}})
 	}
 }
 

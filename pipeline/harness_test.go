@@ -213,7 +213,7 @@ func newWorld(t testing.TB, options ...option) *world {
 
 func newFIB(t testing.TB) *fib.Table {
 	o := fib.DefaultOptions()
-	o.Groups4, o.Groups6, o.NextHops, o.MaxRoutes4, o.MaxRoutes6 = 256, 4096, 1024, 1000, 1000
+	o.Groups4, o.Groups6, o.NextHops, o.MaxRoutes4, o.MaxRoutes6 = 256, 4096, 1024, 100_000, 1000
 	table, err := fib.New(o)
 	if err != nil {
 		t.Fatal(err)
