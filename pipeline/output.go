@@ -50,8 +50,7 @@ func (w *Worker) sendErrors() {
 // fast forwarded ones.
 func (w *Worker) dispose(b *packet.Burst, credit uint64) {
 	pkts := b.Live()
-	if len(pkts) > 0 && oneWay(pkts) {
-		w.forward(pkts, credit)
+	if len(pkts) > 0 && w.forward(pkts, credit) {
 		return
 	}
 	interfaces := w.snap.Interfaces
@@ -74,28 +73,27 @@ func (w *Worker) dispose(b *packet.Burst, credit uint64) {
 	w.counter.FastForwarded += whole * credit
 }
 
-// oneWay reports whether all packets are to be transmitted by one interface, as
-// is the rule for what one queue receives in one poll.
-func oneWay(pkts []packet.Packet) bool {
-	differ, egress := uint16(0), pkts[0].Egress
-	for i := range pkts {
-		differ |= pkts[i].Egress ^ egress | uint16(pkts[i].Verdict^packet.Transmit)
+// forward queues a burst all of which is transmitted by one interface, as is the rule for
+// what one queue receives in one poll, and tells whether it is one. The general loop waits
+// for the buffer's length, which it wrote for the packet before; this one has it in a
+// register (3 cycles per packet less). What it wrote beyond that length is nobody's.
+func (w *Worker) forward(pkts []packet.Packet, credit uint64) bool {
+	if pkts[0].Verdict != packet.Transmit {
+		return false
 	}
-	return differ == 0
-}
-
-// forward queues a burst that leaves one way. The general loop waits for the
-// buffer's length, which it wrote for the packet before; this one has it in a
-// register (3 cycles per packet less).
-func (w *Worker) forward(pkts []packet.Packet, credit uint64) {
-	port := w.snap.Interfaces[pkts[0].Egress].Port
+	egress := pkts[0].Egress
+	port := w.snap.Interfaces[egress].Port
 	t := &w.tx[port]
 	if t.n+len(pkts) > len(t.mbufs) {
 		w.send(port)
 	}
 	bytes := uint64(0)
-	for i, room := 0, t.mbufs[t.n:]; i < len(pkts) && i < len(room); i++ {
+	room := t.mbufs[t.n:][:len(pkts)]
+	for i := range pkts {
 		p := &pkts[i]
+		if p.Verdict != packet.Transmit || p.Egress != egress {
+			return false
+		}
 		room[i] = p.Mbuf
 		bytes += uint64(p.Len)
 	}
@@ -104,6 +102,7 @@ func (w *Worker) forward(pkts []packet.Packet, credit uint64) {
 		w.send(port)
 	}
 	w.counter.FastForwarded += uint64(len(pkts)) * credit
+	return true
 }
 
 // settle acts on every verdict but Transmit. i is the packet's place in its burst.
