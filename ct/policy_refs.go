@@ -75,7 +75,7 @@ func (ps *Policies) count(index uint16) (queued, flows int) {
 
 // Attach gives the flow that a new packet may start a policy, as a rule asks, if
 // the policy fits it and it has none yet. It takes no reference: the packet does
-// not outlast the poll, unless it becomes a flow (Confirm) or is queued
+// not outlast the poll, unless it becomes a flow (Confirm) or has to wait
 // (HoldPolicy). Owner worker only. Source: TO-3.
 func (t *Table) Attach(p *packet.Packet, policy uint16) {
 	if p.Policy == 0 && p.Flow == 0 && p.State == packet.CtNew && t.policies != nil && t.policies.kinds[policy] == kindOf(p) {
@@ -83,8 +83,8 @@ func (t *Table) Attach(p *packet.Packet, policy uint16) {
 	}
 }
 
-// HoldPolicy takes the reference of a packet that is about to wait in a verdict
-// queue, with a flow that is not confirmed; p.Policy is 0 afterwards if there is
+// HoldPolicy takes the reference of a packet that is about to wait, in a verdict
+// queue or for a neighbour, with a flow that is not confirmed; p.Policy is 0 afterwards if there is
 // none to take. ReleasePolicy gives it back, on the same worker, when the packet
 // is reinjected, behind its confirmation, or dropped. Source: TO-4, TO-5.
 func (t *Table) HoldPolicy(p *packet.Packet) {

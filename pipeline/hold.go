@@ -76,6 +76,7 @@ type holder struct {
 	waiting  [maxTargets]waitingFor
 	held     [maxHeld]held
 	resume   [heldPerTarget]resumption
+	policies [heldPerTarget]uint16 // timeout policies that the packets of resume refer to
 }
 
 func newHolder(r Resolver) *holder {
@@ -187,11 +188,19 @@ func (w *Worker) hold(p *packet.Packet, nowNs int64, credit uint64) {
 	}
 	f := &h.waiting[i]
 	if f.n == heldPerTarget || h.freeHeld == noIndex {
-		w.discard(&h.take(f).packet)
-		w.counter.Held--
+		w.evict(f)
 	}
+	w.holdPolicy(p)
 	h.put(f, held{packet: *p, generation: w.snap.Rules.Generation(), credit: credit})
 	w.counter.Held++
+}
+
+// evict drops the oldest packet that waits for a neighbour.
+func (w *Worker) evict(f *waitingFor) {
+	p := &w.holder.take(f).packet
+	w.counter.Held--
+	w.releasePolicy(p)
+	w.discard(p)
 }
 
 // review lets packets go whose neighbour is known, and those that have waited in
@@ -259,6 +268,7 @@ func (w *Worker) letGo(i uint16, nowNs int64) {
 		if w.table != nil {
 			w.table.Return(&p, nowNs, w.snap.Timeouts)
 		}
+		h.policies[b.N] = p.Policy
 		b.Pkts[b.N] = p
 		b.N++
 	}
@@ -267,9 +277,15 @@ func (w *Worker) letGo(i uint16, nowNs int64) {
 		w.sendErrors()
 	}
 	if b.N > 0 {
-		w.resume = h.resume[:b.N]
+		going := b.N
+		w.resume = h.resume[:going]
 		w.through(stagePolicyIn)
 		w.resume = nil
+		if w.table != nil {
+			for _, policy := range h.policies[:going] { // their flows are confirmed, or never will be
+				w.table.ReleasePolicy(policy)
+			}
+		}
 	}
 	if w.waits != nil {
 		w.passOn(nowNs)
@@ -286,8 +302,7 @@ func (w *Worker) dropHeld() {
 			continue
 		}
 		for f.n > 0 {
-			w.counter.Held--
-			w.discard(&h.take(f).packet)
+			w.evict(f)
 		}
 		h.end(uint16(i))
 	}

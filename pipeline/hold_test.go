@@ -8,6 +8,7 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
+	"ffwd/ct"
 	"ffwd/fib"
 	"ffwd/packet"
 	"ffwd/policy"
@@ -299,6 +300,39 @@ func TestWaitingPacketsFollowWhatChanged(t *testing.T) {
 	if out := w.later(2e9); len(out[1]) != 0 || w.drops(packet.PolicyIn) != 2 {
 		t.Errorf("%d left against the new rules", len(out[1]))
 	}
+}
+
+// A packet that waits refers to its timeout policy until its flow does, or it is dropped:
+// the policy's place is not given to another meanwhile. TO-4, TO-6, SP-3
+func TestWaitingPacketsHoldTheirTimeouts(t *testing.T) {
+	var ps *ct.Policies
+	give := policy.Rule{Hook: policy.HookIn, Action: policy.Accept, Protocol: policy.AnyProtocol, Timeout: 1}
+	w, _ := newHoldWorld(t, withRegistry(&ps, ct.Kind{Family: 4, Protocol: packet.ProtoUDP}), withRules(give))
+	refers := func(when string, queued, flows int) {
+		t.Helper()
+		if list := ps.List(); len(list) != 1 || list[0].Queued != queued || list[0].Flows != flows {
+			t.Errorf("%s: %+v, want %d packets and %d flows", when, list, queued, flows)
+		}
+	}
+	for port := range uint16(heldPerTarget + 3) { // some push others out
+		w.send(0, stranger4(port))
+	}
+	refers("waiting", heldPerTarget, 0)
+	w.know(ifWAN, s4, macS)
+	if out := w.later(1e6); len(out[1]) != heldPerTarget {
+		t.Fatalf("%d left", len(out[1]))
+	}
+	refers("gone", 0, heldPerTarget)
+	if err := w.table.DeleteNeighbour(ifWAN, s4); err != nil {
+		t.Fatal(err)
+	}
+	w.send(0, stranger4(100))
+	refers("waiting again", 1, heldPerTarget)
+	w.later(holdNs + 1)
+	refers("in vain", 0, heldPerTarget)
+	w.send(0, stranger4(101))
+	w.worker.dropHeld()
+	refers("stopped", 0, heldPerTarget)
 }
 
 // A question that finds no room is put again. SP-3
