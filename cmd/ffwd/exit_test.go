@@ -1,0 +1,32 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"ffwd/conf"
+	"ffwd/control"
+)
+
+// FF-12: scripts tell by the exit code what went wrong. Errors of Start and Stop come
+// joined and wrapped; what is unaccounted for outweighs a port that would not close.
+func TestExitCodes(t *testing.T) {
+	fault := errors.New("port wan: close")
+	for _, tc := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{fault, 1},
+		{fmt.Errorf("%w: worker 0 on core 0 did not end in time", control.ErrStuck), 1},
+		{usageError{errors.New("unknown flag")}, 2},
+		{fmt.Errorf("ffwd.toml: %w", conf.Faults{{Path: "ports[0].mtu", Message: "60 is below 68"}}), 2},
+		{errors.Join(nil, fmt.Errorf("%w: 1 of 8191 mbufs of pool mbufs are missing", control.ErrLeak)), 3},
+		{errors.Join(fault, fmt.Errorf("%w: worker 0", control.ErrConservation)), 3},
+	} {
+		if got := exitCode(tc.err); got != tc.want {
+			t.Errorf("%v: exit code %d, want %d", tc.err, got, tc.want)
+		}
+	}
+}
