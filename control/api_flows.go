@@ -176,34 +176,22 @@ func (s *Switch) deleteFlows(r *http.Request) (any, error) {
 }
 
 // streamFlowEvents answers GET /v1/flows/events: one JSON object per line, until the
-// client leaves. One client at a time.
+// client leaves. Each client has rings of its own, and loses what it is too slow for.
 func (s *Switch) streamFlowEvents(w http.ResponseWriter, r *http.Request) {
 	filter, err := filterOf(r.URL.Query())
-	switch {
-	case r.Method != http.MethodGet:
+	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
 		err = requestError{http.StatusMethodNotAllowed, "/v1/flows/events takes GET only"}
-	case err == nil && !s.listening.TryLock():
-		err = requestError{http.StatusConflict, "another client reads the events: try again when it has left"}
+	}
+	rings := make([]*ct.Events, len(s.workers))
+	defer s.silence(rings)
+	if err == nil {
+		err = s.listen(rings)
 	}
 	if err != nil {
 		status, body := describe(err)
 		writeJSON(w, status, body)
 		return
-	}
-	defer s.listening.Unlock()
-	rings := make([]*ct.Events, len(s.workers))
-	for i, worker := range s.workers {
-		if worker.Table() != nil {
-			rings[i] = ct.NewEvents(eventSlots)
-			if err := worker.Do(func() { worker.Table().Report(rings[i]) }); err != nil {
-				status, body := describe(err)
-				writeJSON(w, status, body)
-				return
-			}
-			// A worker that is stuck then keeps its ring, which fills, until the next reader's.
-			defer func() { _ = worker.Do(func() { worker.Table().Report(nil) }) }()
-		}
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	flush := http.NewResponseController(w)
@@ -240,6 +228,33 @@ func (s *Switch) streamFlowEvents(w http.ResponseWriter, r *http.Request) {
 		}
 		if err != nil {
 			return
+		}
+	}
+}
+
+// listen gives each worker with a table a ring of one client.
+func (s *Switch) listen(rings []*ct.Events) error {
+	for i, worker := range s.workers {
+		if worker.Table() == nil {
+			continue
+		}
+		ring, room := ct.NewEvents(eventSlots), false
+		if err := worker.Do(func() { room = worker.Table().Report(ring) }); err != nil {
+			return err
+		}
+		if !room {
+			return requestError{http.StatusConflict, fmt.Sprintf("%d clients read the events: try again when one has left", ct.MaxReaders)}
+		}
+		rings[i] = ring
+	}
+	return nil
+}
+
+// silence ends what listen began. A worker that is stuck then keeps its ring, which fills.
+func (s *Switch) silence(rings []*ct.Events) {
+	for i, ring := range rings {
+		if ring != nil {
+			_ = s.workers[i].Do(func() { s.workers[i].Table().Silence(ring) })
 		}
 	}
 }

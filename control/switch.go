@@ -58,7 +58,6 @@ type Switch struct {
 	config    *conf.Config // what runs now
 	reloading sync.Mutex   // held while a client's document is read and applied
 	source    string       // file that a reload without a document reads
-	listening sync.Mutex   // held while a client reads the flows' events
 
 	origin  sample         // counters at start
 	reading sync.Mutex     // held while counters are read; guards final and seen

@@ -8,7 +8,7 @@ type EventKind uint8
 // The kinds, as conntrack prints them.
 const (
 	EventNew     EventKind = iota // confirmed
-	EventUpdate                   // its state, or whether it was answered or is assured, changed
+	EventUpdate                   // its state, its mark, or whether it was answered or is assured, changed
 	EventDestroy                  // expired, deleted, or replaced by a new connection
 )
 
@@ -53,21 +53,57 @@ func (e *Events) Take(visit func(*Event) bool) {
 	}
 }
 
-// Report makes the table put its events into e from now on; nil ends that. Owner
-// worker only.
-func (t *Table) Report(e *Events) { t.events = e }
+// MaxReaders bounds the rings of one table: a worker fills all of them.
+const MaxReaders = 8
 
-// tell puts an event into the ring.
+// Report makes the table put its events into e too from now on. It returns false if
+// MaxReaders have theirs already. Owner worker only.
+func (t *Table) Report(e *Events) bool {
+	if t.numReaders == MaxReaders {
+		return false
+	}
+	t.readers[t.numReaders] = e
+	t.numReaders++
+	return true
+}
+
+// Silence ends what Report began, if it did. Owner worker only.
+func (t *Table) Silence(e *Events) {
+	for i, r := range t.readers[:t.numReaders] {
+		if r == e {
+			t.numReaders--
+			t.readers[i], t.readers[t.numReaders] = t.readers[t.numReaders], nil
+			return
+		}
+	}
+}
+
+// tell puts an event into every ring. Each loses and counts for itself.
 func (t *Table) tell(kind EventKind, flow uint32) {
-	e := t.events
-	if e == nil {
+	if t.numReaders == 0 {
 		return
 	}
+	event := Event{kind, t.Info(flow, t.latestNs)}
+	for _, e := range t.readers[:t.numReaders] {
+		e.put(&event)
+	}
+}
+
+// put is the producer's.
+func (e *Events) put(event *Event) {
 	tail := e.tail.Load()
 	if tail-e.head.Load() > e.mask {
 		e.lost.Add(1)
 		return
 	}
-	e.slots[tail&e.mask] = Event{kind, t.Info(flow, t.latestNs)}
+	e.slots[tail&e.mask] = *event
 	e.tail.Store(tail + 1)
+}
+
+// SetMark changes the mark of a connection. Owner worker only. Source: CT-10.
+func (t *Table) SetMark(flow uint32, mark uint32) {
+	if f := t.flow(flow); mark != f.mark {
+		f.SetMark(mark)
+		t.tell(EventUpdate, flow)
+	}
 }

@@ -1,7 +1,9 @@
 package ct
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"ffwd/packet"
@@ -11,7 +13,9 @@ import (
 func TestEvents(t *testing.T) {
 	w := newWire(t)
 	e := NewEvents(16)
-	w.table.Report(e)
+	if !w.table.Report(e) {
+		t.Fatal("no room for a reader")
+	}
 	w.lead(TCPTimeWait)
 	w.table.Expire(w.now+3600*second, 1<<20)
 	var got []string
@@ -37,9 +41,48 @@ func TestEvents(t *testing.T) {
 	if n != 16 || e.Lost() != 24 {
 		t.Errorf("%d events, %d lost; want 16 and 24", n, e.Lost())
 	}
-	w.table.Report(nil)
+	w.table.Silence(e)
 	send(w.table, w.now, DefaultTimeouts(), udp4(50))
 	e.Take(func(*Event) bool { t.Error("an event after the reader left"); return true })
+}
+
+// CT-10: several readers each get every event, and each loses its own; a change of the
+// mark is one, and setting the mark that there is none.
+func TestEventReaders(t *testing.T) {
+	table := newTable(t, MinFlows, 0)
+	var rings [MaxReaders]*Events
+	for i := range rings {
+		rings[i] = NewEvents(1 << i)
+		if !table.Report(rings[i]) {
+			t.Fatalf("no room for reader %d", i)
+		}
+	}
+	if table.Report(NewEvents(4)) {
+		t.Error("a reader more than there may be")
+	}
+	flow := send(table, 0, DefaultTimeouts(), udp4(1)).Flow
+	table.SetMark(flow, 7)
+	table.SetMark(flow, 7)
+	table.Silence(rings[3])
+	table.Delete(flow)
+	for i, e := range rings {
+		want := []string{"NEW 0", "UPDATE 7", "DESTROY 7"}
+		if i == 3 {
+			want = want[:2]
+		}
+		kept := min(len(want), 1<<i)
+		var got []string
+		e.Take(func(ev *Event) bool {
+			got = append(got, fmt.Sprint(ev.Kind, " ", ev.Flow.Mark))
+			return true
+		})
+		if !slices.Equal(got, want[:kept]) || e.Lost() != uint64(len(want)-kept) {
+			t.Errorf("reader %d: %q, %d lost; want %q", i, got, e.Lost(), want)
+		}
+	}
+	if !table.Report(rings[3]) {
+		t.Error("the place of one that left is not given again")
+	}
 }
 
 // CT-10: filters choose by each part of a flow.

@@ -59,9 +59,10 @@ type Table struct {
 	windowBase unsafe.Pointer
 	settings   Settings
 	refusal    packet.Reason
-	events     *Events // nil: nobody listens
-	latestNs   int64   // the clock of the latest burst or expiry
-	first6     uint32  // index of the first IPv6 flow; IPv4 flows lie below
+	readers    [MaxReaders]*Events
+	numReaders int
+	latestNs   int64  // the clock of the latest burst or expiry
+	first6     uint32 // index of the first IPv6 flow; IPv4 flows lie below
 
 	flows     []Flow
 	cold      []cold

@@ -96,7 +96,9 @@ func TestAgainstPlainMap(t *testing.T) {
 		}
 		defer table.Close()
 		events := NewEvents(256)
-		table.Report(events)
+		if !table.Report(events) {
+			t.Fatal("no room for a reader")
+		}
 		model := map[tuple]*want{} // under both directions
 		live := [2]int{}
 		now := int64(0)

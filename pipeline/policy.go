@@ -145,7 +145,7 @@ func (s *Policy) mark(p *packet.Packet, k *policy.Key, e *policy.Effect) {
 	}
 	k.CtMark = e.SetCtMark.Set(k.CtMark)
 	if p.Flow != 0 {
-		s.table.Flow(p.Flow).SetMark(k.CtMark)
+		s.table.SetMark(p.Flow, k.CtMark)
 	} else {
 		p.CtMark = k.CtMark
 	}

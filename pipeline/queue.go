@@ -203,7 +203,7 @@ func (w *Worker) prepare(p *packet.Packet, r *packet.Released, to *resumption, n
 	if w.table != nil {
 		to.joined = w.table.Return(p, nowNs, w.snap.Timeouts)
 		if p.Flow != 0 && r.NewCtMark {
-			w.table.Flow(p.Flow).SetMark(r.CtMark)
+			w.table.SetMark(p.Flow, r.CtMark)
 		}
 	}
 	to.hooks = [2]judgement{ct.HookIn: fromFirst, ct.HookOut: fromFirst}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"io"
 	"net/netip"
 	"os/exec"
 	"strings"
@@ -57,12 +58,24 @@ func TestCt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { events.Process.Kill(); events.Wait() }()
-	seen := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(out).ReadString('\n')
+	seen := make(chan string, 2)
+	read := func(from io.Reader) {
+		line, _ := bufio.NewReader(from).ReadString('\n')
 		seen <- line
-	}()
-	for line := ""; line == ""; { // one goes at a time until the reader is there
+	}
+	go read(out)
+	second := exec.Command(p.cmd.Path, "ct", "events", "-c", config) // at the same time
+	other, err := second.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Env = p.cmd.Env
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { second.Process.Kill(); second.Wait() }()
+	go read(other)
+	for lines := 0; lines < 2; { // one goes at a time until both readers are there
 		if out := run(exitOK, "list", "--limit", "1"); out == "" {
 			t.Fatal("all flows went, and no event came")
 		} else {
@@ -71,7 +84,8 @@ func TestCt(t *testing.T) {
 			run(exitOK, "delete", "--sport", port)
 		}
 		select {
-		case line = <-seen:
+		case line := <-seen:
+			lines++
 			if !strings.HasPrefix(line, "[DESTROY] ipv4     2 udp ") {
 				t.Errorf("event: %q", line)
 			}
