@@ -28,6 +28,8 @@ type queueWorld struct {
 	set      *queue.Set
 	queues   *queue.Worker
 	listener *client.Listener
+	path     string // of the socket
+	domain   epoch.Domain
 }
 
 func newQueueWorld(t *testing.T, rules ...policy.Rule) *queueWorld {
@@ -48,13 +50,13 @@ func newQueueWorldWith(t *testing.T, others ...option) *queueWorld {
 	}
 	q.queues = q.set.NewWorker(0, [2]uint64{1, 2})
 	q.world = newWorld(t, append(others, func(c *Config, _ *world) { c.Queues = q.queues })...)
-	path := filepath.Join(t.TempDir(), "q")
-	socket, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	q.path = filepath.Join(t.TempDir(), "q")
+	socket, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: q.path, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := queue.Serve(q.set, socket, &epoch.Domain{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if q.listener, err = client.Open(t.Context(), path, 0); err != nil {
+	server := queue.Serve(q.set, socket, &q.domain, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if q.listener, err = client.Open(t.Context(), q.path, 0); err != nil {
 		t.Fatal(err)
 	}
 	q.until(func() bool { return q.set.Lookup(0).Listening() })
