@@ -28,7 +28,7 @@ type sctpPeers struct {
 
 func (s *sctpPeers) draw(step int) (dir int, l4 []byte) {
 	kinds := []uint8{chunkInit, chunkInitAck, chunkCookieEcho, chunkCookieAck}
-	kind := uint8(0)
+	var kind uint8
 	if step < len(kinds) && s.rng.IntN(12) > 0 {
 		dir, kind = step%2, kinds[step]
 	} else {

@@ -57,9 +57,11 @@ func (t *Table) touch(pkts []packet.Packet, now uint32, timeouts *Timeouts) (oth
 			flags := uint32(f.flags)
 			dir := (uint32(p.Flags) ^ flags) / origSwapped & 1
 			packets := f.packets[dir] + 1
-			deadline := now + timeouts.at(f.state)
-			// Settled, and a reply only where one has been seen before.
-			if (dir*seenReply|settled)&^flags == 0 && packets != 0 && int32(deadline-f.deadline) >= 0 {
+			lives := timeouts.at(f.state)
+			deadline := now + lives
+			// Settled, and a reply only where one has been seen before. The deadline neither
+			// comes closer nor has passed: it is behind now, and not behind the new one.
+			if (dir*seenReply|settled)&^flags == 0 && packets != 0 && deadline-f.deadline < lives {
 				p.Flags |= uint8(dir * seenReply)
 				p.State, p.Flow = packet.CtNew+packet.CtState(flags/seenReply&1), flow
 				f.bytes[dir] += uint64(p.L3Len())
@@ -220,7 +222,8 @@ func (t *Table) account(p *packet.Packet, flow uint32, dir int) {
 // An established connection lives by a shorter timeout whenever data is under
 // way, and by its own whenever all is acknowledged: it would be moved with nearly
 // every packet. So it goes at once where the shortest of its timeouts would have
-// it, and stays there until the wheel comes by.
+// it, and stays there until the wheel comes by. That is soon, earlyMost: timeouts that are
+// replaced by shorter ones may want it closer than it lies.
 func (t *Table) refresh(flow, now, lives uint32, timeouts *Timeouts) {
 	f := t.flow(flow)
 	deadline := now + lives
@@ -229,7 +232,7 @@ func (t *Table) refresh(flow, now, lives uint32, timeouts *Timeouts) {
 	if !closer {
 		return
 	}
-	near := min(timeouts.at(TCPUnacknowledged), timeouts.at(TCPMaxRetrans))
+	near := min(timeouts.at(TCPUnacknowledged), timeouts.at(TCPMaxRetrans), earlyMost)
 	switch {
 	case f.state != TCPEstablished || lives < near:
 		f.flags &^= early
@@ -242,6 +245,10 @@ func (t *Table) refresh(flow, now, lives uint32, timeouts *Timeouts) {
 	t.unschedule(flow)
 	t.schedule(flow, now+near)
 }
+
+// earlyMost is how late at most a connection in use ends by timeouts that became shorter,
+// and how often one is looked at by the wheel: a minute.
+const earlyMost = uint32(60_000_000_000 >> tickShift)
 
 // miss classifies a packet without a flow.
 func (t *Table) miss(p *packet.Packet) {

@@ -83,7 +83,7 @@ func (t *Table) touchTCP(pkts []packet.Packet, others []uint8, now uint32, timeo
 			lives = inFlight
 		}
 		deadline, packets := now+lives, f.packets[dir]+1
-		if packets == 0 || int32(deadline-f.deadline) < 0 && f.flags&early == 0 {
+		if packets == 0 || int32(f.deadline-now) <= 0 || int32(deadline-f.deadline) < 0 && f.flags&early == 0 {
 			return n
 		}
 		w.side[Reply].more = digest
