@@ -146,8 +146,22 @@ type CT struct {
 	MaxFlowsPerSource int `toml:"max_flows_per_source" json:"max_flows_per_source"` // over all workers; 0 = any number
 	Reserve           int `toml:"reserve" json:"reserve"`                           // flows of each family, per worker
 
-	TCP      CTTCP    `toml:"tcp" json:"tcp"`
-	Timeouts Timeouts `toml:"timeouts" json:"timeouts"`
+	TCP       CTTCP       `toml:"tcp" json:"tcp"`
+	Timeouts  Timeouts    `toml:"timeouts" json:"timeouts"`
+	Fragments CTFragments `toml:"fragments" json:"fragments"`
+}
+
+// CTFragments bound what each worker keeps of datagrams that are not whole (CT-5): of
+// those whose first fragment has been seen, and of the fragments that wait for one.
+type CTFragments struct {
+	TimeoutIPv4        Duration `toml:"timeout_ipv4" json:"timeout_ipv4"`
+	TimeoutIPv6        Duration `toml:"timeout_ipv6" json:"timeout_ipv6"`
+	MaxDatagrams       int      `toml:"max_datagrams" json:"max_datagrams"`
+	MaxSourceDatagrams int      `toml:"max_source_datagrams" json:"max_source_datagrams"` // of one source
+	MaxPackets         int      `toml:"max_packets" json:"max_packets"`                   // that wait
+	MaxSourcePackets   int      `toml:"max_source_packets" json:"max_source_packets"`
+	MaxBytes           int      `toml:"max_bytes" json:"max_bytes"` // of those that wait
+	MaxSourceBytes     int      `toml:"max_source_bytes" json:"max_source_bytes"`
 }
 
 // CTTCP are the switches of the TCP tracker; the kernel's nf_conntrack_tcp_loose

@@ -12,7 +12,7 @@ func setDefaults(table any, given func(key string) bool) {
 		t.Pool.Cache = 256
 		t.Workers = Workers{Cores: []int{1}, Burst: 64, HandoffRing: 2048}
 		t.FIB = FIB{MaxRoutesIPv4: 5 << 19, MaxRoutesIPv6: 1 << 19, MaxNextHops: 1 << 17}
-		t.CT = CT{Enabled: true, MaxFlows: 1 << 20, MaxFlowsIPv6: 1 << 17, TCP: CTTCP{Loose: true}, Timeouts: kernelTimeouts}
+		t.CT = CT{Enabled: true, MaxFlows: 1 << 20, MaxFlowsIPv6: 1 << 17, TCP: CTTCP{Loose: true}, Timeouts: kernelTimeouts, Fragments: fragments}
 		t.Policy = Policy{DefaultIn: ActionAccept, DefaultOut: ActionAccept}
 		t.ICMP.ErrorRate = 1000
 		t.SlowPath = SlowPath{
@@ -100,6 +100,16 @@ var kernelTimeouts = Timeouts{
 		ShutdownAckSent: seconds(3),
 		HeartbeatSent:   seconds(30),
 	},
+}
+
+// fragments has Linux's time for IPv4 (net.ipv4.ipfrag_time), and for IPv6 that of RFC
+// 8200 4.5, which is Linux's too. A source may have some two hundred datagrams in flight,
+// and one as large as can be out of order, twice over.
+var fragments = CTFragments{
+	TimeoutIPv4: seconds(30), TimeoutIPv6: seconds(60),
+	MaxDatagrams: 4096, MaxSourceDatagrams: 256,
+	MaxPackets: 1024, MaxSourcePackets: 128,
+	MaxBytes: 1 << 20, MaxSourceBytes: 1 << 17,
 }
 
 func seconds(n int) Duration { return Duration(time.Duration(n) * time.Second) }

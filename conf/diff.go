@@ -35,6 +35,7 @@ type Changes struct {
 	Neighbours      bool `json:"neighbours"`
 	CTTimeouts      bool `json:"ct_timeouts"`
 	CTSettings      bool `json:"ct_settings"`
+	CTFragments     bool `json:"ct_fragments"` // their timeouts
 	TimeoutPolicies bool `json:"timeout_policies"`
 	ICMPRate        bool `json:"icmp_rate"`
 	PuntRates       bool `json:"punt_rates"`
@@ -63,6 +64,8 @@ func (c *Changes) reloadable(path string) *bool {
 		return &c.CTTimeouts
 	case top == "ct" && strings.HasPrefix(rest, "tcp."), path == "ct.max_flows_per_source", path == "ct.reserve":
 		return &c.CTSettings
+	case path == "ct.fragments.timeout_ipv4" || path == "ct.fragments.timeout_ipv6":
+		return &c.CTFragments
 	case top == "timeout_policies":
 		return &c.TimeoutPolicies
 	case path == "icmp.error_rate":

@@ -47,6 +47,12 @@ const (
 	maxRules       = 65536
 	maxErrorRate   = 1_000_000
 
+	// Of datagrams that are not whole. A packet has at most 65535 bytes.
+	maxDatagrams     = 1 << 20
+	maxFragments     = 1 << 16
+	minFragmentBytes = 1 << 16
+	maxFragmentBytes = 1 << 30
+
 	// A deadline is kept as unsigned 32-bit milliseconds and compared by the
 	// sign of a difference, so it reaches 2^31 ms: 24 days and 20 hours.
 	maxTimeout = 24 * 24 * time.Hour
@@ -216,6 +222,29 @@ func (v *validator) ct() {
 		v.within("ct.reserve", ct.Reserve, 0, min(ct.MaxFlows, ct.MaxFlowsIPv6)-1, "it is part of both ct.max_flows and ct.max_flows_ipv6")
 	}
 	v.timeouts("ct.timeouts", reflect.ValueOf(ct.Timeouts))
+	v.fragments(&ct.Fragments)
+}
+
+// fragments holds what one source may have against what there is. A packet of any size
+// must fit in the bytes.
+func (v *validator) fragments(f *CTFragments) {
+	v.timeout("ct.fragments.timeout_ipv4", f.TimeoutIPv4)
+	v.timeout("ct.fragments.timeout_ipv6", f.TimeoutIPv6)
+	for _, b := range [...]struct {
+		key           string
+		all, ofSource int
+		least, most   int
+	}{
+		{"datagrams", f.MaxDatagrams, f.MaxSourceDatagrams, 1, maxDatagrams},
+		{"packets", f.MaxPackets, f.MaxSourcePackets, 1, maxFragments},
+		{"bytes", f.MaxBytes, f.MaxSourceBytes, minFragmentBytes, maxFragmentBytes},
+	} {
+		v.within("ct.fragments.max_"+b.key, b.all, b.least, b.most, "")
+		v.within("ct.fragments.max_source_"+b.key, b.ofSource, b.least, b.most, "")
+		if b.ofSource > b.all && b.all >= b.least && b.ofSource <= b.most {
+			v.faults.add("ct.fragments.max_source_"+b.key, "%d is above max_%s, which is %d", b.ofSource, b.key, b.all)
+		}
+	}
 }
 
 func (v *validator) timeouts(path string, table reflect.Value) {

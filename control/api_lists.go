@@ -87,9 +87,10 @@ type DropList struct {
 	Held        int64             `json:"held"`
 	Drops       map[string]uint64 `json:"drops"`
 	Punts       map[string]uint64 `json:"punts"`
+	Reassembly  FragmentsReport   `json:"reassembly"`
 }
 
 func (s *Switch) getDrops(*http.Request) (any, error) {
 	r := s.Report()
-	return DropList{r.Received, r.Created, r.Transmitted, r.Held, r.Drops, r.Punts}, nil
+	return DropList{r.Received, r.Created, r.Transmitted, r.Held, r.Drops, r.Punts, r.Reassembly}, nil
 }

@@ -101,6 +101,7 @@ func (s *Switch) addWorker(r *Report, i int, from, to *workerSample, ports []pip
 		addPort(&ports[p], &before, &b.Ports[p])
 	}
 	addFlows(&r.Flows, &from.flows, &to.flows)
+	r.Reassembly.add(&a.Reassembly, &b.Reassembly)
 	w := s.workerReport(s.workers[i], a, b)
 	w.Joined.add(&from.flows, &to.flows)
 	w.Stuck = to.stuck

@@ -146,6 +146,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		out.worker(&r.Workers[i])
 	}
 	out.flows(&r.Flows)
+	out.fragments(&r.Reassembly)
 	for i := range r.Queues {
 		out.queue(&r.Queues[i])
 	}

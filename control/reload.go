@@ -120,6 +120,7 @@ func (s *Switch) prepare(next *conf.Config, changes *conf.Changes, plan *policyP
 		plan.hold(bound)
 	}
 	snapshot.Tracking = tracking(&next.CT, limits)
+	snapshot.FragmentTimeouts = fragmentTimeouts(next)
 	snapshot.ErrorRate = next.ICMP.ErrorRate
 	snapshot.PuntRates = puntRates(&next.SlowPath.Rates)
 	return &snapshot, nil

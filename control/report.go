@@ -40,12 +40,13 @@ type Report struct {
 	PuntsFull    map[string]uint64 `json:"punts_full"`
 	FromKernel   uint64            `json:"from_kernel"` // packets that the slow path sent
 
-	Workers []WorkerReport `json:"workers"`
-	Ports   []PortReport   `json:"ports"`
-	Twins   []TwinReport   `json:"twins"` // empty without a slow path
-	Flows   FlowsReport    `json:"flows"`
-	Queues  []QueueReport  `json:"queues,omitempty"` // of verdicts
-	Pools   []PoolReport   `json:"pools"`
+	Workers    []WorkerReport  `json:"workers"`
+	Ports      []PortReport    `json:"ports"`
+	Twins      []TwinReport    `json:"twins"` // empty without a slow path
+	Flows      FlowsReport     `json:"flows"`
+	Reassembly FragmentsReport `json:"reassembly"`
+	Queues     []QueueReport   `json:"queues,omitempty"` // of verdicts
+	Pools      []PoolReport    `json:"pools"`
 
 	TimeoutPolicies []TimeoutStatus `json:"timeout_policies"`
 

@@ -25,7 +25,7 @@ func (s *Switch) openSlowPath(c *conf.Config) error {
 		s.log.Warn("no slow path: the kernel gets no packets, and only configured neighbours are known", "because", err)
 		return nil
 	}
-	s.dispatch = pipeline.Dispatch{Snapshot: &s.snapshot, Secret: &s.secret, Workers: len(c.Workers.Cores)}
+	s.dispatch = pipeline.Dispatch{Snapshot: &s.snapshot, Secret: &s.secret, Workers: len(c.Workers.Cores), Spread: s.spread}
 	config := slowpath.Config{
 		Netns: c.SlowPath.Netns, Workers: len(c.Workers.Cores), Owner: s.dispatch.Owner, Log: s.log,
 	}

@@ -45,7 +45,8 @@ type Switch struct {
 	group    *pipeline.Group
 	queues   *queue.Set // of verdicts; has none where none is configured
 	workers  []*worker
-	steered  []bool // by physical port
+	steered  []bool                // by physical port
+	spread   func(fold uint16) int // see pipeline.Config
 
 	slow     *slowpath.SlowPath // nil: there is none
 	mirror   *slowpath.Mirror   // as above
@@ -160,19 +161,25 @@ func (s *Switch) build(c *conf.Config) error {
 		return err
 	}
 	snapshot := &pipeline.Snapshot{
-		Interfaces: s.interfaces,
-		Zones:      s.zones,
-		Ports:      s.maps,
-		Tables:     s.tables,
-		Rules:      rules,
-		Timeouts:   s.policies.Timeouts(),
-		Tracking:   tracking(&c.CT, limits),
-		ErrorRate:  c.ICMP.ErrorRate,
-		PuntRates:  puntRates(&c.SlowPath.Rates),
+		Interfaces:       s.interfaces,
+		Zones:            s.zones,
+		Ports:            s.maps,
+		Tables:           s.tables,
+		Rules:            rules,
+		Timeouts:         s.policies.Timeouts(),
+		Tracking:         tracking(&c.CT, limits),
+		FragmentTimeouts: fragmentTimeouts(c),
+		ErrorRate:        c.ICMP.ErrorRate,
+		PuntRates:        puntRates(&c.SlowPath.Rates),
 	}
 	snapshot.Prepare()
 	s.snapshot.Store(snapshot)
-	return s.startPorts()
+	if err := s.startPorts(); err != nil {
+		return err
+	}
+	s.steered = steering(c, s.topology)
+	s.spread = spreading(s.topology, s.steered)
+	return nil
 }
 
 // Config returns the configuration that runs now. It is not to be written.

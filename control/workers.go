@@ -30,7 +30,6 @@ type worker struct {
 func (s *Switch) buildWorkers(c *conf.Config) error {
 	n := len(c.Workers.Cores)
 	s.group = pipeline.NewGroup(n, c.Workers.HandoffRing)
-	s.steered = steering(c, s.topology)
 	s.seen = make([]workerSample, n)
 	for i, core := range c.Workers.Cores {
 		w := &worker{core: core, member: s.epoch.Join(), entered: make(chan struct{}), ended: make(chan struct{})}
@@ -67,6 +66,7 @@ func (s *Switch) wire(c *conf.Config, index int, w *worker) (pipeline.Config, er
 	var err error
 	if c.CT.Enabled {
 		pc.Table, err = s.newTable(c, &s.secret)
+		pc.Fragments, pc.Spread = fragmentLimits(c), s.spread
 	}
 	return pc, err
 }

@@ -83,6 +83,10 @@ type quote struct {
 	l4       []byte
 }
 
+// Quotes reports whether a packet has the key of another that it quotes, and has not been
+// looked up yet.
+func Quotes(p *packet.Packet) bool { return p.Key1&quoted != 0 }
+
 // readQuote finds the packet that an ICMP error quotes. It returns false for an
 // error that is cut short, quotes no start of a packet that can have a flow, has
 // not gone to that packet's sender, or has a wrong checksum, its own or in the

@@ -96,13 +96,14 @@ func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 	for i := range pkts {
 		if p := &pkts[i]; p.Verdict == packet.Continue && p.Flags&(packet.HasPorts|packet.IsIPv6) != packet.HasPorts {
 			s.tuple(p, zones[p.Ingress])
+			b.Strays = b.Strays || Quotes(p)
 		}
 	}
 }
 
 // tuple sets the key of a packet that is not of the common kind: IPv6, without
-// ports, or an ICMP error, which has the key of the packet it quotes. Fragments and
-// packets cut short have none.
+// ports, or an ICMP error, which has the key of the packet it quotes. Packets cut
+// short have none, and fragments none yet, see Fragments.
 func (s *Secret) tuple(p *packet.Packet, zone uint16) {
 	switch {
 	case p.Flags&(packet.IsFragment|packet.Truncated) != 0:
@@ -116,12 +117,17 @@ func (s *Secret) tuple(p *packet.Packet, zone uint16) {
 		s.tuple6(p, zone)
 		return
 	}
-	ends := binary.LittleEndian.Uint64(p.IPv4()[12:])
-	if turned := bits.RotateLeft64(ends, 32); turned < ends {
+	s.tuple4(p, zone)
+}
+
+func (s *Secret) tuple4(p *packet.Packet, zone uint16) {
+	ends, ports := binary.LittleEndian.Uint64(p.IPv4()[12:]), p.PortsLE
+	turned := bits.RotateLeft64(ends, 32)
+	if turned < ends || turned == ends && bits.RotateLeft32(ports, 16) < ports {
 		p.Flags |= packet.KeySwapped
-		ends = turned
+		ends, ports = turned, bits.RotateLeft32(ports, 16)
 	}
-	p.Key0, p.Key1 = ends, uint64(zone)<<16|uint64(p.Proto)<<8|family4
+	p.Key0, p.Key1 = ends, uint64(ports)<<32|uint64(zone)<<16|uint64(p.Proto)<<8|family4
 	p.Hash = s.hash(p.Key0, p.Key1)
 }
 

@@ -171,6 +171,10 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 		t.miss(p)
 		return
 	}
+	if p.Is(packet.LaterFragment) && tracksHeader(f.proto()) {
+		t.follow(p, flow, dir)
+		return
+	}
 	state, marks := f.state, f.flags&(assured|seenReply)
 	out := t.advance(p, flow, now, dir)
 	switch out {
@@ -205,6 +209,18 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 	if state != f.state || marks != f.flags&(assured|seenReply) {
 		t.tell(EventUpdate, flow)
 	}
+}
+
+// follow counts a fragment in the flow of its datagram. Its state and deadline are the
+// first fragment's business, which alone has the header that the tracker reads.
+func (t *Table) follow(p *packet.Packet, flow uint32, dir int) {
+	p.Flow, p.State = flow, packet.CtEstablished
+	if dir == Reply {
+		p.Flags |= packet.ReplyDir
+	} else if t.flow(flow).flags&seenReply == 0 {
+		p.State = packet.CtNew
+	}
+	t.account(p, flow, dir)
 }
 
 // account counts the packet in its flow.
@@ -271,7 +287,14 @@ func (t *Table) refuse(p *packet.Packet) {
 // such flow, and Refusal says why. Owner worker only. Source: CT-2, CT-6, CT-7.
 func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool {
 	now := Tick(nowNs)
-	if flow := t.find(p); flow != 0 {
+	flow := t.find(p)
+	if p.Is(packet.LaterFragment) { // whatever became of the first, this one starts nothing
+		if flow != 0 {
+			t.join(p, flow, now, timeouts)
+		}
+		return true
+	}
+	if flow != 0 {
 		if !joins {
 			return false
 		}

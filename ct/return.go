@@ -17,7 +17,9 @@ func (t *Table) Return(p *packet.Packet, nowNs int64, timeouts *Timeouts) (joine
 	}
 	flow := t.find(p)
 	switch {
-	case fresh && (flow == 0 || !joins):
+	case fresh && (flow == 0 || !joins && !p.Is(packet.LaterFragment)):
+	case fresh && p.Is(packet.LaterFragment):
+		t.join(p, flow, Tick(nowNs), timeouts)
 	case fresh:
 		t.Joined[p.Waited]++
 		t.join(p, flow, Tick(nowNs), timeouts)

@@ -75,7 +75,8 @@ type tags struct{ of [2]uint32 }
 func (w *window) tags() *tags { return (*tags)(unsafe.Pointer(w)) }
 
 // chunks calls visit with each chunk of a packet until it returns false, and
-// returns false when a chunk is malformed or visit did.
+// returns false when a chunk is malformed or visit did. The last one of a first fragment
+// may be cut short.
 func chunks(p *packet.Packet, visit func(kind, flags uint8, value []byte) bool) bool {
 	l4 := p.Transport()
 	if len(l4) < sctpHeaderLen+4 {
@@ -83,9 +84,12 @@ func chunks(p *packet.Packet, visit func(kind, flags uint8, value []byte) bool) 
 	}
 	for rest := l4[sctpHeaderLen:]; len(rest) > 0; {
 		if len(rest) < 4 {
-			return false
+			return p.Is(packet.IsFragment)
 		}
 		size := int(binary.BigEndian.Uint16(rest[2:]))
+		if size > len(rest) && p.Is(packet.IsFragment) {
+			return size >= 4 && visit(rest[0], rest[1], rest[4:])
+		}
 		if size < 4 || size > len(rest) || !visit(rest[0], rest[1], rest[4:size]) {
 			return false
 		}

@@ -6,6 +6,9 @@ import "ffwd/packet"
 // no question may not; a TCP segment in mid-stream may, so that connections
 // survive a restart of the switch. Source: CT-2, CT-3 (loose pickup), CT-4.
 func (t *Table) admits(p *packet.Packet) bool {
+	if p.Is(packet.LaterFragment) { // its first one has been asked
+		return true
+	}
 	switch p.Proto {
 	case packet.ProtoTCP:
 		var seg segment
@@ -20,6 +23,9 @@ func (t *Table) admits(p *packet.Packet) bool {
 	}
 	return true
 }
+
+// tracksHeader reports whether a protocol's tracker reads the header of every packet.
+func tracksHeader(proto uint8) bool { return proto == packet.ProtoTCP || proto == packet.ProtoSCTP }
 
 // start returns the state of a new flow whose first packet p is.
 func (t *Table) start(p *packet.Packet, flow uint32) State {

@@ -137,7 +137,10 @@ type Burst struct {
 	Glean bool
 	// Departed: behind Route, every packet's verdict is Transmit already.
 	Departed bool
-	Pkts     [MaxBurst]Packet
+	// Strays: there are fragments or ICMP errors, which a device does not lead to the
+	// worker that owns their flow.
+	Strays bool
+	Pkts   [MaxBurst]Packet
 }
 
 // Live returns the packets of the burst.
@@ -150,7 +153,7 @@ func (b *Burst) Live() []Packet { return b.Pkts[:b.N] }
 // is set field by field. A composite literal is built aside and copied, and the
 // copy waits for its own stores (8 ns per packet, pipeline.BenchmarkParse).
 func (b *Burst) Load(mbufs []*Mbuf, ingress uint16) (bytes uint64) {
-	b.N, b.Divert = len(mbufs), false
+	b.N, b.Divert, b.Strays = len(mbufs), false, false
 	pkts := b.Live()
 	clear(pkts)
 	for i, m := range mbufs {

@@ -1,6 +1,9 @@
 package pipeline
 
-import "ffwd/packet"
+import (
+	"ffwd/ct"
+	"ffwd/packet"
+)
 
 // Counters are one worker's counters, written by it alone and read through
 // Worker.Counters, between two polls. At every such read
@@ -12,7 +15,7 @@ type Counters struct {
 	Received    uint64
 	Created     uint64 // ICMP errors, TCP resets, fragments beyond the first of each packet, copies for ports, what the slow path sent
 	Transmitted uint64
-	Held        uint64 // now, until their neighbour is known
+	Held        uint64 // now, until their neighbour is known, or their flow
 	HandedOver  uint64 // to the worker that owns the flow
 	TakenOver   uint64 // from the worker that received the packet
 	Drops       [packet.NumReasons]uint64
@@ -36,6 +39,8 @@ type Counters struct {
 	BusyCycles uint64 // spent in them
 	Cycles     uint64 // spent in all polls
 	Gaps       [GapBuckets]uint64
+
+	Reassembly ct.FragmentStats
 
 	Stages [numStages]StageCost
 	Ports  []PortCounters
@@ -83,6 +88,9 @@ func (c *Counters) Add(other *Counters) {
 		{&c.Fragmented, &other.Fragmented}, {&c.Fragments, &other.Fragments},
 		{&c.Errors, &other.Errors}, {&c.Resets, &other.Resets}, {&c.ErrorsLimited, &other.ErrorsLimited},
 		{&c.Mirrored, &other.Mirrored}, {&c.MirrorsLost, &other.MirrorsLost},
+		{&c.Reassembly.Datagrams, &other.Reassembly.Datagrams}, {&c.Reassembly.Held, &other.Reassembly.Held},
+		{&c.Reassembly.HeldBytes, &other.Reassembly.HeldBytes}, {&c.Reassembly.Completed, &other.Reassembly.Completed},
+		{&c.Reassembly.Evicted, &other.Reassembly.Evicted}, {&c.Reassembly.TimedOut, &other.Reassembly.TimedOut},
 		{&c.Polls, &other.Polls}, {&c.BusyPolls, &other.BusyPolls},
 		{&c.BusyCycles, &other.BusyCycles}, {&c.Cycles, &other.Cycles}, {&c.FromKernel, &other.FromKernel},
 	} {

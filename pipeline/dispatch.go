@@ -16,6 +16,7 @@ type Dispatch struct {
 	Snapshot *atomic.Pointer[Snapshot]
 	Secret   *ct.Secret
 	Workers  int
+	Spread   func(fold uint16) int // see Config.Spread
 
 	singles sync.Pool // of *single
 }
@@ -46,9 +47,19 @@ func (d *Dispatch) Owner(iface uint16, frame []byte) int {
 		Ingress: iface, L3: packet.EthernetLen,
 	}
 	s.parse.network(p, &snap.Interfaces[iface])
-	if p.Verdict != packet.Continue || !p.Is(packet.HasPorts) {
+	if p.Verdict != packet.Continue {
 		return 0
 	}
-	d.Secret.Tuples(b, snap.Zones)
+	if p.Flags&(packet.IsFragment|packet.LaterFragment) == packet.IsFragment {
+		d.Secret.FirstKey(p, snap.Zones[iface])
+	} else {
+		d.Secret.Tuples(b, snap.Zones)
+	}
+	switch {
+	case p.Key1 == 0:
+		return 0
+	case d.Spread != nil:
+		return d.Spread(ct.FlowFold(p))
+	}
 	return ct.Owner(p.Hash, d.Workers)
 }

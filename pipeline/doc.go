@@ -1,7 +1,7 @@
 // Package pipeline carries packets from receive queues to transmit queues: the
 // poll loop, the stages in their one order, and the counters.
 //
-//	rx burst -> Parse -> Tuple -> Steer -> Conntrack -> PolicyIn -> Route ->
+//	rx burst -> Parse -> Tuple -> Reassembly -> Steer -> Conntrack -> PolicyIn -> Route ->
 //	PolicyOut -> Divert -> TTL -> MTU -> Rewrite -> Confirm -> output -> tx burst
 //
 // What only the host kernel can handle leaves by the output too, to a PuntSink

@@ -79,7 +79,7 @@ func TestFragmentsReassemble(t *testing.T) {
 		options := rapid.SampledFrom([][]layers.IPv4Option{nil, {copied}, {once, noop}, {noop, once, copied}, {once, copied, copied, noop}}).Draw(rt, "options")
 		ip.Options = options
 		f := frame(ip, data(size))
-		w := newWorld(t)
+		w := newWorld(t, stateless) // or a fragment would wait for others
 		w.snapshot.Interfaces[ifLAN].Options = OptionsForward
 		w.publish()
 		w.setMTU(mtu)

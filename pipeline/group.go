@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -62,17 +63,18 @@ func (g *Group) inbound(to int) []*Handoff {
 	return g.into[to]
 }
 
-// steer returns the stage that hands over packets of the steered ports, nil when
-// there is nothing to hand over.
-func (g *Group) steer(c *context, self int, steered []bool) *Steer {
-	any := false
-	for _, s := range steered {
-		any = any || s
-	}
-	if len(g.rings) < 2 || !any {
+// steer returns the stage that hands over packets of the steered ports, and of others
+// where there are flows; nil when there is nothing to hand over.
+func (g *Group) steer(c *context, config Config) *Steer {
+	if len(g.rings) < 2 || config.Table == nil && !slices.Contains(config.Steered, true) {
 		return nil
 	}
-	return &Steer{context: c, self: self, rings: g.rings[self], fill: make([]uint32, len(g.rings)), ports: steered}
+	steered := make([]bool, len(config.Tx))
+	copy(steered, config.Steered)
+	return &Steer{
+		context: c, self: config.Index, rings: g.rings[config.Index], fill: make([]uint32, len(g.rings)),
+		ports: steered, spread: config.Spread,
+	}
 }
 
 // Backlog returns how many packets are between two workers.

@@ -39,17 +39,19 @@ func (h *Handoff) take(b *packet.Burst, room int) {
 	if b.N = n; n == 0 {
 		return
 	}
-	reasons := packet.Unfinished
+	reasons, flags := packet.Unfinished, uint8(0)
 	for i := range n {
 		b.Pkts[i] = h.slots[(head+uint32(i))&h.mask]
 		reasons |= b.Pkts[i].Reason
+		flags |= b.Pkts[i].Flags
 	}
-	b.Divert = reasons != packet.Unfinished
+	b.Divert, b.Strays = reasons != packet.Unfinished, flags&packet.IsFragment != 0
 	h.head.Store(head + uint32(n))
 }
 
 // Steer hands packets over to the worker that owns their flow, where the device
-// cannot: by a symmetric hash over bounded rings. Packets without a key stay.
+// cannot: by a symmetric hash over bounded rings. Packets without a key stay. No device
+// can where fragments and ICMP errors are concerned, see FlowFold.
 //
 // Needs:  Tuple.
 // Writes: Verdict Held.
@@ -57,40 +59,58 @@ func (h *Handoff) take(b *packet.Burst, room int) {
 // Source: CT-1; FF-1.
 type Steer struct {
 	*context
-	self  int
-	rings []*Handoff // by owner; nil for self
-	fill  []uint32   // private tails, published once per burst
-	ports []bool     // by physical port: false where the device does it
+	self   int
+	rings  []*Handoff       // by owner; nil for self
+	fill   []uint32         // private tails, published once per burst
+	ports  []bool           // by physical port: false where the device does it
+	spread func(uint16) int // see Config.Spread
 }
 
 // Process hands over the packets of the burst that others own.
 func (s *Steer) Process(b *packet.Burst) {
-	if !s.ports[s.port] {
+	all := s.ports[s.port]
+	if !all && !b.Strays {
 		return
 	}
 	for i := range b.Live() {
 		p := &b.Pkts[i]
-		if p.Verdict != packet.Continue || p.Key1 == 0 {
-			continue
+		if p.Verdict == packet.Continue && p.Key1 != 0 && (all || isStray(p)) {
+			s.handOver(p, s.owner(p))
 		}
-		owner := ct.Owner(p.Hash, len(s.rings))
-		if owner == s.self {
-			continue
-		}
-		ring := s.rings[owner]
-		at := s.fill[owner]
-		if at-ring.head.Load() > ring.mask {
-			p.DropFor(packet.HandoffFull)
-			continue
-		}
-		ring.slots[at&ring.mask] = *p
-		s.fill[owner] = at + 1
-		p.Verdict = packet.Held
-		s.counters.HandedOver++
 	}
 	for owner, ring := range s.rings {
 		if ring != nil && ring.tail.Load() != s.fill[owner] {
 			ring.tail.Store(s.fill[owner])
 		}
 	}
+}
+
+// isStray reports whether a device may have led a packet with a key to another worker
+// than those of its flow: it sees no ports in fragments, and other addresses in ICMP errors.
+func isStray(p *packet.Packet) bool { return p.Is(packet.IsFragment) || ct.Quotes(p) }
+
+// owner returns the worker that owns the packet's flow.
+func (s *Steer) owner(p *packet.Packet) int {
+	if s.spread != nil {
+		return s.spread(ct.FlowFold(p))
+	}
+	return ct.Owner(p.Hash, len(s.rings))
+}
+
+// handOver puts a packet into the ring that leads to another worker, and returns false
+// when that is this one. Process makes the other see it.
+func (s *Steer) handOver(p *packet.Packet, to int) bool {
+	if to == s.self {
+		return false
+	}
+	ring, at := s.rings[to], s.fill[to]
+	if at-ring.head.Load() > ring.mask {
+		p.DropFor(packet.HandoffFull)
+		return true
+	}
+	ring.slots[at&ring.mask] = *p
+	s.fill[to] = at + 1
+	p.Verdict = packet.Held
+	s.counters.HandedOver++
+	return true
 }

@@ -88,11 +88,15 @@ func (w *Worker) adopt(iface uint16, frame []byte) {
 
 // trackKernel joins the packets to their flows, or begins flows with them. What
 // Parse would leave alone has none. The table may be full: the packet goes out
-// all the same, because a router must answer whoever looks after it.
+// all the same, because a router must answer whoever looks after it. Of fragments the
+// first stands for all: the kernel sends it first.
 func (w *Worker) trackKernel(b *packet.Burst) {
 	for i := range b.Live() {
 		p := &b.Pkts[i]
 		w.parse.network(p, &w.snap.Interfaces[p.Ingress])
+		if p.Flags&(packet.IsFragment|packet.LaterFragment) == packet.IsFragment && p.Verdict == packet.Continue {
+			w.secret.FirstKey(p, w.snap.Zones[p.Ingress])
+		}
 	}
 	w.stages[stageTuple].Process(b)
 	w.stages[stageConntrack].Process(b)

@@ -13,7 +13,7 @@ import (
 
 // FF-9: a fragment that ends beyond 65535 must not be cut into pieces whose offset wraps.
 func TestFragmentBeyondTheLargestDatagram(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, stateless)
 	w.setMTU(576)
 	ip := ip4(a4, b4, layers.IPProtocolUDP)
 	ip.FragOffset = 8180

@@ -111,6 +111,9 @@ func (w *Worker) Read(c *Counters, flows *ct.Stats) error {
 		copy(ports, w.counter.Ports)
 		*c = w.counter
 		c.Ports = ports
+		if w.reassembly != nil {
+			c.Reassembly = w.reassembly.store.FragmentStats
+		}
 		if w.table != nil {
 			*flows = w.table.Stats
 		}

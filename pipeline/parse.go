@@ -43,6 +43,7 @@ func (s *Parse) Process(b *packet.Burst) {
 		if p := &pkts[i]; p.Verdict != packet.Continue {
 			s.frame(p, ports)
 			b.Divert = b.Divert || p.Diverted()
+			b.Strays = b.Strays || p.Flags&packet.IsFragment != 0
 		}
 	}
 }
@@ -298,7 +299,7 @@ func transport(p *packet.Packet) {
 	default:
 		p.PortsLE = binary.LittleEndian.Uint32(h[0:])
 	}
-	if p.Flags&packet.IsFragment == 0 { // a first fragment shows its ports to the rules, but has no flow
+	if p.Flags&packet.IsFragment == 0 { // a first fragment shows its ports to the rules, but has no flow yet
 		p.Flags |= packet.HasPorts
 	}
 }

@@ -250,6 +250,9 @@ func (w *Worker) parseAgain(p *packet.Packet) bool {
 	lone.N, lone.Pkts[0] = 1, *p
 	lone.Pkts[0].Key0, lone.Pkts[0].Key1, lone.Pkts[0].Hash = 0, 0, 0
 	w.stages[stageTuple].Process(lone)
+	if first := &lone.Pkts[0]; w.table != nil && first.Flags&(packet.IsFragment|packet.LaterFragment) == packet.IsFragment {
+		w.secret.FirstKey(first, w.snap.Zones[p.Ingress])
+	}
 	*p = lone.Pkts[0]
 	if p.Key0 != key0 || p.Key1 != key1 || p.Flags&packet.KeySwapped != swapped {
 		p.Key0, p.Key1, p.Hash, p.Flow, p.State = 0, 0, 0, 0, packet.CtUntracked

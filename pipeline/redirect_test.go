@@ -13,8 +13,8 @@ import (
 
 // hairpin is a world in which 172.16/16 and fd16::/64 are behind another router on A's
 // subnet, 10.1.1.3, fd01:1::3 and fe80::3, and redirects are on.
-func hairpin(t *testing.T) *world {
-	w := newWorld(t)
+func hairpin(t *testing.T, options ...option) *world {
+	w := newWorld(t, options...)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -124,7 +124,7 @@ func TestNoRedirect(t *testing.T) {
 		"IPv6 without a link-local address": {frame(ip6(a6, netip.MustParseAddr("fd16::9"), layers.IPProtocolUDP), udp(1, 2), data(8)),
 			func(s *Snapshot) { s.Interfaces[ifLAN].LinkLocal6 = [16]byte{} }},
 	} {
-		w := hairpin(t)
+		w := hairpin(t, stateless) // a later fragment does not wait for the first
 		tc.edit(&w.snapshot)
 		w.publish()
 		if out := w.send(0, tc.frame); len(out[0])+len(out[1]) != 1 {

@@ -58,6 +58,8 @@ type Snapshot struct {
 	Timeouts   *ct.Timeouts
 	Tracking   ct.Settings
 
+	FragmentTimeouts ct.FragmentTimeouts
+
 	reversePath, redirects, stealth bool // some interface asks for it; see Prepare
 
 	ErrorRate int // ICMP errors per second, worker and type; 0 is none

@@ -32,6 +32,8 @@ type context struct {
 	resume []resumption                      // of a burst that comes back from queues, or has been held; else nil
 	copier copier                            // for rules that tee to a port
 	holder *holder                           // nil: nobody resolves neighbours
+
+	reassembly *Reassembly // nil: stateless
 }
 
 // Stages in the order of the packet's way; their numbers index Counters.Stages.
@@ -39,6 +41,7 @@ const (
 	stageParse = iota
 	stageReversePath
 	stageTuple
+	stageReassembly
 	stageSteer
 	stageConntrack
 	stagePolicyIn
@@ -57,7 +60,7 @@ const (
 
 // StageNames are the stages' names in metrics and listings.
 var StageNames = [numStages]string{
-	"parse", "reverse_path", "tuple", "steer", "conntrack", "policy_in", "route",
+	"parse", "reverse_path", "tuple", "reassembly", "steer", "conntrack", "policy_in", "route",
 	"policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm", "output",
 }
 
@@ -67,6 +70,7 @@ func stages(c *context, s *Steer) [stageOutput]Stage {
 		stageParse:       &Parse{c},
 		stageReversePath: &ReversePath{context: c},
 		stageTuple:       &Tuple{c},
+		stageReassembly:  c.reassembly,
 		stageSteer:       s,
 		stageConntrack:   &Conntrack{c},
 		stagePolicyIn:    newPolicy(c, ct.HookIn),
@@ -84,7 +88,7 @@ func stages(c *context, s *Steer) [stageOutput]Stage {
 		list[stageSteer] = nil // a nil *Steer is not a nil Stage
 	}
 	if c.table == nil {
-		list[stageConntrack], list[stageConfirm] = nil, nil
+		list[stageReassembly], list[stageConntrack], list[stageConfirm] = nil, nil, nil
 		if c.lateTuples = s == nil && c.queues == nil; c.lateTuples {
 			list[stageTuple] = nil
 		}

@@ -40,18 +40,22 @@ type Receive struct {
 
 // Config is what a Worker is made of.
 type Config struct {
-	Index    int // among the workers
-	Burst    int // largest burst, 1 to packet.MaxBurst
-	Snapshot *atomic.Pointer[Snapshot]
-	Table    *ct.Table // nil: stateless
-	Secret   *ct.Secret
-	Clock    *clock.Clock
-	Epoch    *epoch.Member
-	Pool     Pool
-	Rx       []Receive
-	Tx       []TxQueue // by physical port
-	Group    *Group
-	Steered  []bool        // by physical port: handed over in software; nil: none
+	Index     int // among the workers
+	Burst     int // largest burst, 1 to packet.MaxBurst
+	Snapshot  *atomic.Pointer[Snapshot]
+	Table     *ct.Table         // nil: stateless
+	Fragments ct.FragmentLimits // with a Table
+	Secret    *ct.Secret
+	Clock     *clock.Clock
+	Epoch     *epoch.Member
+	Pool      Pool
+	Rx        []Receive
+	Tx        []TxQueue // by physical port
+	Group     *Group
+	Steered   []bool // by physical port: handed over in software; nil: none
+	// Spread is which worker the devices lead a flow to, by ct.FlowFold; nil: that which
+	// ct.Owner says, because all is handed over in software.
+	Spread   func(fold uint16) int
 	Punts    PuntSink      // to the slow path; nil: there is none
 	Kernel   FrameSource   // from the slow path; nil: there is none
 	Resolver Resolver      // of neighbours; nil: who is not known cannot be reached
@@ -120,7 +124,11 @@ func NewWorker(c Config) (*Worker, error) {
 	for _, q := range c.Tx {
 		w.tx = append(w.tx, txBuffer{queue: q, mbufs: next()})
 	}
-	w.stages = stages(&w.context, c.Group.steer(&w.context, c.Index, c.Steered))
+	steer := c.Group.steer(&w.context, c)
+	if c.Table != nil {
+		w.reassembly = &Reassembly{context: &w.context, store: ct.NewFragments(c.Fragments), steer: steer}
+	}
+	w.stages = stages(&w.context, steer)
 	w.parse = &Parse{&w.context}
 	if err := w.openCounts(); err != nil {
 		return nil, errors.Join(err, w.Close())
@@ -148,6 +156,9 @@ func (w *Worker) Run() error {
 		w.poll(true)
 	}
 	w.config.Group.receiving.Add(-1)
+	if w.reassembly != nil {
+		w.dropFragments(w.config.Clock.At(w.last))
+	}
 	if w.holder != nil {
 		w.dropHeld()
 	}
@@ -182,7 +193,7 @@ func (w *Worker) poll(receive bool) {
 		if ring.take(&w.burst, w.config.Burst); w.burst.N > 0 {
 			w.counter.TakenOver += uint64(w.burst.N)
 			w.burst.NowNs = now
-			w.carry(stageConntrack)
+			w.carry(w.entry(&w.burst))
 		}
 	}
 	if w.config.Kernel != nil {
@@ -193,6 +204,9 @@ func (w *Worker) poll(receive bool) {
 	}
 	if w.holder != nil {
 		w.review(now)
+	}
+	if w.reassembly != nil {
+		w.expireFragments(now)
 	}
 	w.flush()
 	if w.table != nil {
@@ -228,6 +242,15 @@ func (w *Worker) receive(rx *Receive, now int64) {
 	w.carry(stageParse)
 }
 
+// entry is the stage at which a burst from a ring goes on. Its packets have flows of this
+// worker, but for fragments that come home to learn theirs.
+func (w *Worker) entry(b *packet.Burst) int {
+	if b.Strays && w.reassembly != nil {
+		return stageReassembly
+	}
+	return stageConntrack
+}
+
 // carry takes the burst through the stages from first on, and out. One burst in
 // SampleEvery is measured stage by stage.
 func (w *Worker) carry(first int) {
@@ -237,8 +260,12 @@ func (w *Worker) carry(first int) {
 	} else {
 		w.through(first)
 	}
+	now := b.NowNs
 	if w.waits != nil {
-		w.passOn(b.NowNs)
+		w.passOn(now)
+	}
+	if w.reassembly != nil {
+		w.releaseFragments(now)
 	}
 }
 

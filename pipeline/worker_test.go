@@ -14,7 +14,7 @@ import (
 )
 
 // pair is two workers with a port each and software steering.
-func pair(t *testing.T, slots int) [2]*world {
+func pair(t *testing.T, slots int, options ...option) [2]*world {
 	group, secret := NewGroup(2, slots), ct.NewSecret()
 	var worlds [2]*world
 	for i := range worlds {
@@ -25,6 +25,9 @@ func pair(t *testing.T, slots int) [2]*world {
 			}
 			t.Cleanup(func() { table.Close() })
 			c.Index, c.Group, c.Table, c.Secret, c.Steered = i, group, table, &secret, []bool{true, true}
+			for _, o := range options {
+				o(c, w)
+			}
 		})
 	}
 	// One pool: an mbuf that is handed over is freed by the other worker.
@@ -98,15 +101,9 @@ func TestHandoffOverflow(t *testing.T) {
 	}
 }
 
-// A stop loses nothing: what is between the workers is carried to its end.
-// Requests are answered before, during and after.
-func TestStopDrains(t *testing.T) {
-	w := pair(t, 1024)
-	for i := range 2000 {
-		for _, world := range w {
-			world.rx[0].frames = append(world.rx[0].frames, frame(ip4(a4, b4, layers.IPProtocolUDP), udp(uint16(i), 2000), data(4)))
-		}
-	}
+// runPair runs both workers until they have received n packets, stops them, and waits
+// for their end.
+func runPair(t *testing.T, w [2]*world, n uint64) {
 	// The tests' pool is not made for two threads.
 	var mu sync.Mutex
 	group := w[0].worker.config.Group
@@ -129,7 +126,7 @@ func TestStopDrains(t *testing.T) {
 			}
 		}()
 	}
-	for received := uint64(0); received < 500; {
+	for received := uint64(0); received < n; {
 		received = 0
 		for i := range w {
 			c, _ := w[i].worker.Counters()
@@ -138,6 +135,21 @@ func TestStopDrains(t *testing.T) {
 	}
 	group.Stop()
 	done.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+}
+
+// A stop loses nothing: what is between the workers is carried to its end.
+// Requests are answered before, during and after.
+func TestStopDrains(t *testing.T) {
+	w := pair(t, 1024)
+	for i := range 2000 {
+		for _, world := range w {
+			world.rx[0].frames = append(world.rx[0].frames, frame(ip4(a4, b4, layers.IPProtocolUDP), udp(uint16(i), 2000), data(4)))
+		}
+	}
+	runPair(t, w, 500)
+	group := w[0].worker.config.Group
 	if n := group.Backlog(); n != 0 {
 		t.Errorf("%d packets stayed in the rings", n)
 	}
@@ -146,8 +158,6 @@ func TestStopDrains(t *testing.T) {
 	if !ran {
 		t.Error("a stopped worker does not answer")
 	}
-	mu.Lock()
-	defer mu.Unlock()
 }
 
 // A worker that cannot enter its thread says so; no other receives what it would have to

@@ -118,6 +118,10 @@ func (s *shower) drops(c *client, w io.Writer) error {
 	}
 	t := table(w)
 	fmt.Fprintf(t, "received\t%d\t\ncreated\t%d\t\ntransmitted\t%d\t\nheld\t%d\t\n", list.Received, list.Created, list.Transmitted, list.Held)
+	if f := list.Reassembly; f != (control.FragmentsReport{}) {
+		fmt.Fprintf(t, "fragments held\t%d\t\ndatagrams in fragments\t%d\t\ncompleted\t%d\t\nevicted\t%d\t\ntimed out\t%d\t\n",
+			f.Held, f.Datagrams, f.Completed, f.Evicted, f.TimedOut)
+	}
 	for _, reason := range byCount(list.Drops) {
 		fmt.Fprintf(t, "dropped: %s\t%d\t\n", reason, list.Drops[reason])
 	}
