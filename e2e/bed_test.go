@@ -52,6 +52,7 @@ const (
 	stateful         // flows that the client opened
 	closed           // nothing
 	rejecting        // nothing, and the sender is told
+	byPort           // UDP to the echo port and pings that the client began
 )
 
 // variant is what forwards.
@@ -213,6 +214,7 @@ func (b *bed) kernelPolicy() {
 	rules := map[policy]string{
 		open:      "accept;",
 		stateful:  `ct state established accept; iifname "r0" ct state new accept;`,
+		byPort:    `ct state established accept; iifname "r0" udp dport 7 ct state new accept; iifname "r0" meta l4proto { icmp, icmpv6 } ct state new accept;`,
 		rejecting: "meta l4proto tcp reject with tcp reset; meta l4proto { icmp, icmpv6 } reject with icmpx admin-prohibited; reject;",
 	}[b.policy]
 	b.router.host("ip", "netns", "exec", b.router.name, "nft", "add table inet e2e; delete table inet e2e; "+

@@ -57,6 +57,29 @@ in_ports = [%q]
 state = ["new"]
 `, near)
 	}
+	if b.policy == byPort {
+		fmt.Fprintf(&text, `
+[[rules]]
+action = "accept"
+state = ["established"]
+[[rules]]
+action = "accept"
+in_ports = [%[1]q]
+protocol = "udp"
+dst_ports = [%[2]d]
+state = ["new"]
+[[rules]]
+action = "accept"
+in_ports = [%[1]q]
+protocol = "icmp"
+state = ["new"]
+[[rules]]
+action = "accept"
+in_ports = [%[1]q]
+protocol = "icmpv6"
+state = ["new"]
+`, near, echoPort)
+	}
 	if b.policy == rejecting {
 		text.WriteString(`
 [[rules]]

@@ -37,7 +37,14 @@ type report struct {
 		Full         uint64 `json:"full"`
 		EarlyDropped uint64 `json:"early_dropped"`
 	} `json:"flows"`
-	Fragments uint64 `json:"fragments"`
+	Fragments  uint64 `json:"fragments"`
+	Reassembly struct {
+		Datagrams uint64 `json:"datagrams"`
+		Held      uint64 `json:"held"`
+		Completed uint64 `json:"completed"`
+		Evicted   uint64 `json:"evicted"`
+		TimedOut  uint64 `json:"timed_out"`
+	} `json:"reassembly"`
 }
 
 // checkConservation is FF-12, and that ports and workers agree with it.
