@@ -71,12 +71,28 @@ func pieces(src netip.Addr, id uint16) (all [][]byte) {
 	return all
 }
 
+// wholeOf is a datagram of the flow that pieces are of.
+func wholeOf(src netip.Addr, id uint16) []byte {
+	l4 := udp(0x3000|id&0xff, 53)
+	if src.Is4() {
+		return frame(ip4(src, far4, layers.IPProtocolUDP), l4, data(8))
+	}
+	return frame(ip6(src, far6, layers.IPProtocolUDP), l4, data(8))
+}
+
 // All fragments of a datagram take one path, in whatever order they come and
 // whatever ports the first one shows; datagrams of many hosts take all paths. FF-16
 func TestFragmentsOfADatagramTakeOnePath(t *testing.T) {
-	for name, base := range map[string]netip.Addr{"ipv4": a4, "ipv6": a6} {
-		t.Run(name, func(t *testing.T) {
-			w := fork(t)
+	for _, tc := range []struct {
+		name string
+		base netip.Addr
+		o    option
+	}{
+		{"ipv4", a4, func(*Config, *world) {}}, {"ipv6", a6, func(*Config, *world) {}},
+		{"ipv4, stateless", a4, stateless}, {"ipv6, stateless", a6, stateless},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w, base := fork(t, tc.o), tc.base
 			var by [2]int
 			src := base
 			for i := range 100 {
@@ -88,6 +104,11 @@ func TestFragmentsOfADatagramTakeOnePath(t *testing.T) {
 				at := w.port(p...)
 				if at < 0 {
 					t.Fatalf("the fragments from %v took two paths", src)
+				}
+				if w.worker.table != nil { // and that of the flow
+					if whole := w.port(wholeOf(src, uint16(i))); whole != at {
+						t.Fatalf("the fragments from %v left by %d, a whole datagram by %d", src, at, whole)
+					}
 				}
 				by[at]++
 			}

@@ -181,11 +181,10 @@ func unforwardable(p *packet.Packet, a *fib.Adjacency) {
 	}
 }
 
-// flowHash chooses among equal next hops. A packet with ports goes by its flow. One
-// without, such as a fragment, goes by its addresses, and so does the first fragment,
-// which has ports: all of a datagram takes one path, though it may be another than
-// that of the flow's whole datagrams, as with the layer 4 hash of Linux. Whatever
-// gives a fragment the hash of its flow must give it to all of the datagram.
+// flowHash chooses among equal next hops. A packet goes by its flow, and so do all
+// fragments of a datagram, see Reassembly. Without flows fragments go by their addresses,
+// the first one too, which has ports: all of a datagram takes one path, though it may be
+// another than that of the flow's whole datagrams, as with the layer 4 hash of Linux.
 func flowHash(p *packet.Packet) uint32 {
 	if p.Hash != 0 {
 		return uint32(p.Hash >> 16)
