@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 
+	"ffwd/capture"
 	"ffwd/packet"
 )
 
@@ -17,6 +19,7 @@ import (
 const (
 	sourcePort = "in"
 	sinkPort   = "out"
+	fillPort   = "fill" // of a dump alone
 )
 
 // Addresses. Flows are between two networks inside routedNet, most of which the
@@ -65,22 +68,30 @@ func printConfig(w io.Writer, v variant, s *setup) {
 	if s.ipv6 {
 		sourceAddress, sinkAddress = "2001:db8:1::1/64", "2001:db8:2::1/64"
 	}
-	for _, port := range []struct {
+	type port struct {
 		name, device, address string
 		mtu                   int
-	}{
+	}
+	ports := []port{
 		{sourcePort, source, sourceAddress, mtu},
 		{sinkPort, sink, sinkAddress, cmp.Or(v.egressMTU, mtu)},
-	} {
+	}
+	if v.fill != "" {
+		ports = append(ports, port{fillPort, "net_pcap1,rx_pcap=" + v.fill, "203.0.113.1/24", mtu})
+	}
+	for _, port := range ports {
 		// Each capture holds both directions of its flows: no software steering.
 		fmt.Fprintf(w, "[[ports]]\nname = %q\ndevice = %q\naddresses = [%q]\nmtu = %d\nrx_queues = %d\ntx_queues = %d\nsteering = %q\n\n",
 			port.name, port.device, port.address, port.mtu, len(s.files), len(s.files), "queue")
+		if port.name == fillPort { // captures are addressed to the first device of net_pcap
+			fmt.Fprintf(w, "mac = %q\n\n", net.HardwareAddr(capture.DefaultDstMAC[:]))
+		}
 	}
 	fmt.Fprintf(w, "[ct]\nenabled = %t\nmax_flows = %d\nmax_flows_ipv6 = 1024\n\n", !v.stateless, cmp.Or(v.maxFlows, statefulMaxFlows))
 	if v.unreplied > 0 {
 		fmt.Fprintf(w, "[ct.timeouts.udp]\nunreplied = %q\n\n", v.unreplied)
 	}
-	fmt.Fprintf(w, "[metrics]\naddress = \"\"\n\n[slow_path]\nenabled = \"off\"\n\n[log]\nlevel = \"warn\"\n\n[control]\nsocket = \"\"\n")
+	fmt.Fprintf(w, "[metrics]\naddress = \"\"\n\n[slow_path]\nenabled = \"off\"\n\n[log]\nlevel = \"warn\"\n\n[control]\nsocket = %q\n", v.controlSocket)
 	printQueue(w, v)
 	printRoutes(w, v.routes, s.ipv6)
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +36,33 @@ func WriteTable(w io.Writer, rows []Result) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	return writeStages(w, rows)
+	return errors.Join(writeStages(w, rows), writeGaps(w, rows))
+}
+
+// writeGaps writes how the times between polls were distributed before a dump and
+// while it went on.
+func writeGaps(w io.Writer, rows []Result) error {
+	for i := range rows {
+		d := rows[i].Dump
+		if d == nil {
+			continue
+		}
+		before, during := polls(d.GapsBefore), polls(d.GapsDuring)
+		fmt.Fprintf(w, "\ntimes between polls, %d flows\n", rows[i].Flows)
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintln(t, "below\tbefore\tof a million\tduring dump\tof a million\t")
+		for j, g := range d.GapsDuring {
+			a := d.GapsBefore[j].Polls
+			if a == 0 && g.Polls == 0 {
+				continue
+			}
+			fmt.Fprintf(t, "%s\t%d\t%.1f\t%d\t%.1f\t\n", dash(g.BelowS > 0, "%.0f us", g.BelowS*1e6), a, 1e6*float64(a)/float64(before), g.Polls, 1e6*float64(g.Polls)/float64(during))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dash formats a value, or writes "-" where it means nothing.
@@ -83,6 +110,9 @@ func notes(r *Result) []string {
 		list = append(list, fmt.Sprintf("%.2f M verdicts/s (bar %.1f %s), %.1f%% of other packets lost (bar %.0f%% %s)",
 			v.PerS/1e6, barVerdictsPerS/1e6, verdict(v.PerS >= barVerdictsPerS), v.UnqueuedLoss*100, barUnqueuedLoss*100, verdict(v.UnqueuedLoss <= barUnqueuedLoss)),
 			fmt.Sprintf("p50 %.0f us, p99 %.0f us at %.2f M verdicts/s", v.HalfP50*1e6, v.HalfP99*1e6, v.HalfPerS/1e6))
+	}
+	if d := r.Dump; d != nil {
+		list = append(list, fmt.Sprintf("%d listed in %.1f s, counted in %.1f s, %d deleted in %.1f s; %.2f Mpps before", d.Listed, d.ListS, d.CountS, d.Deleted, d.DeleteS, d.MppsBefore))
 	}
 	if r.NsPerFragment > 0 {
 		list = append(list, fmt.Sprintf("%.1f ns above the floor for each of %.1f fragments", r.NsPerFragment, r.Fragments))

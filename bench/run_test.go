@@ -56,6 +56,10 @@ func (f *fakeRunner) flowTable(_ context.Context, entries int, s *setup) (tableS
 	return f.table("ct", entries, s)
 }
 
+func (f *fakeRunner) dump(_ context.Context, flows int, s *setup) (sample, error) {
+	return f.run(fmt.Sprint(dump, " ", flows), s)
+}
+
 func (f *fakeRunner) hash(_ context.Context, entries int, s *setup) (tableSample, error) {
 	return f.table("rte_hash", entries, s)
 }

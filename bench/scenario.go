@@ -22,7 +22,7 @@ const (
 // Scenarios lists the names that Options.Scenarios takes. The floor and macswap are
 // measured with every load, tables only with peers.
 func Scenarios() []string {
-	return []string{stateful, statefulTCP, stateless, statelessIPv6, fragmentation, newFlows, statefulTwoCores, verdictQueue, tableLookup, tableInsert}
+	return []string{stateful, statefulTCP, stateless, statelessIPv6, fragmentation, newFlows, statefulTwoCores, dump, verdictQueue, tableLookup, tableInsert}
 }
 
 // load is what is offered: one capture per worker.
@@ -57,6 +57,9 @@ type variant struct {
 
 	queuedBits  int    // a rule queues one in two to the power of it of the flows; 0: none
 	queueSocket string // for its listener
+
+	fill          string // capture that is read once, beside the load
+	controlSocket string
 }
 
 // group is a load and everything that is measured with it, back to back.

@@ -28,6 +28,11 @@ func summarize(row Result, samples []sample) Result {
 			row.Verdicts = s.verdicts
 		}
 	}
+	for _, s := range samples {
+		if s.dump != nil && (row.Dump == nil || s.mpps < row.Mpps) {
+			row.Dump = s.dump
+		}
+	}
 	for _, s := range samples { // the worst: there should be none at all
 		if s.allocsPerPacket != nil && (row.AllocsPerPacket == nil || *s.allocsPerPacket > *row.AllocsPerPacket) {
 			row.AllocsPerPacket = s.allocsPerPacket

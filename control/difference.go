@@ -132,6 +132,13 @@ func (s *Switch) workerReport(w *worker, a, b *pipeline.Counters) WorkerReport {
 		NsPerPacket: ratio(float64(s.clock.Ns(busy)), float64(packets+takenOver)),
 		LongestGap:  longestGap(&a.Gaps, &b.Gaps),
 	}
+	for bucket := range b.Gaps {
+		gap := GapReport{gapSeconds(bucket), b.Gaps[bucket] - a.Gaps[bucket]}
+		if bucket == pipeline.GapBuckets-1 {
+			gap.BelowS = 0
+		}
+		r.Gaps = append(r.Gaps, gap)
+	}
 	for stage, name := range pipeline.StageNames {
 		cycles := b.Stages[stage].Cycles - a.Stages[stage].Cycles
 		sampled := b.Stages[stage].Packets - a.Stages[stage].Packets

@@ -75,7 +75,15 @@ type WorkerReport struct {
 	LongestGap  float64       `json:"longest_gap_s"` // upper bound of the longest time between two polls
 	Stuck       bool          `json:"stuck"`         // it does not come back from a poll; its figures are those from before
 	Joined      Joined        `json:"joined"`
+	Gaps        []GapReport   `json:"poll_gaps"` // the histogram that LongestGap is the end of
 	Stages      []StageReport `json:"stages"`
+}
+
+// GapReport counts the polls that began so soon after the one before, and not sooner
+// than the bucket before says.
+type GapReport struct {
+	BelowS float64 `json:"below_s"` // 0: no bound
+	Polls  uint64  `json:"polls"`
 }
 
 // StageReport is the sampled cost of one stage.
