@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -133,5 +134,14 @@ func TestShortWayIsLikeTheLongOne(t *testing.T) {
 		if a.Drops[packet.TTLExpired] == 0 || a.Fragmented+a.Drops[packet.CannotFragment] == 0 && mtu < 1500 {
 			t.Errorf("mtu %d: nothing expired or was too long: %v", mtu, a.Drops)
 		}
+	}
+}
+
+// A stage between Route and Confirm is not met on the short way: whoever adds one has to
+// say in mayShorten when that is wrong, or here that it never is.
+func TestShortWayKnowsTheStagesItPasses(t *testing.T) {
+	known := []string{"policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite"}
+	if got := StageNames[stageRoute+1 : stageConfirm]; !slices.Equal(got, known) {
+		t.Errorf("passed: %v, known: %v", got, known)
 	}
 }

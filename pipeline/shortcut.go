@@ -22,7 +22,7 @@ func (s *Snapshot) mayShorten() bool {
 // It does what mark, TTL, MTU and Rewrite do one after the other, which load and store
 // each packet four times, for nearly all packets: forwarded, not expired, not too long,
 // from an untagged link to an untagged one. Whatever it leaves takes the long way, where
-// every answer is (BenchmarkPipeline: 17 cycles for 8).
+// every answer is (BenchmarkPipeline: 20 cycles a packet in place of 29, lookup included).
 //
 // Writes: TTL and checksum, or hop limit; the link header; the mbuf's lengths; Egress;
 // Verdict Transmit. NextHop and MTU are for the stages that the packet does not meet.
