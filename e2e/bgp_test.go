@@ -40,7 +40,12 @@ func checkBGP(t *testing.T, b *bed) {
 	}
 	far := b.server.bird(t, birdServer(b))
 	near := b.router.bird(t, birdRouter(b))
-	defer near.terminate()
+	defer func() {
+		near.terminate()
+		if t.Failed() {
+			t.Logf("BIRD on the router:\n%s", near.out.String())
+		}
+	}()
 	b.awaitRoutes(t, bgpRoutes)
 	b.reachable(t, true)
 
@@ -71,6 +76,11 @@ func checkBGP(t *testing.T, b *bed) {
 // awaitRoutes waits until the router forwards by as many IPv4 routes of BIRD's, or by none.
 func (b *bed) awaitRoutes(t *testing.T, n int) {
 	t.Helper()
+	defer func() {
+		if t.Failed() && b.ffwd != nil {
+			t.Logf("the kernel has %d, %s", strings.Count(b.router.run(t, "ip", "route", "show", "proto", "bird"), "\n"), b.ffwd.client(t, "show", "mirror"))
+		}
+	}()
 	await(t, fmt.Sprintf("%d routes", n), func() bool {
 		if b.ffwd == nil {
 			have := strings.Count(b.router.run(t, "ip", "route", "show", "proto", "bird"), "\n")
@@ -96,7 +106,7 @@ func (b *bed) reachable(t *testing.T, is bool) {
 			want = "Destination Net Unreachable"
 		}
 		if is {
-			b.client.ping(t, a, "-c", "3", "-i", "0.01")
+			b.client.ping(t, a, "-c", "3", "-i", "0.2") // the machine is busy with the routes
 		} else {
 			b.client.pingFails(t, want, a, "-W", "1")
 		}
@@ -136,7 +146,7 @@ protocol static { ipv6; route %s blackhole; }
 protocol bgp {
 	local %s as 65002;
 	neighbor %s as 65001;
-	connect delay time 1; connect retry time 1; error wait time 1, 1;
+	connect delay time 1; connect retry time 1; error wait time 1, 1; hold time 15; # the peer of a router that was killed notices by its keepalives
 	ipv4 { export where source = RTS_STATIC; import none; next hop self; };
 	ipv6 { export where source = RTS_STATIC; import none; next hop address %s; };
 }
@@ -153,10 +163,9 @@ protocol kernel { ipv6 { export where source = RTS_BGP; import none; }; }
 protocol bgp {
 	local %[1]s as 65001;
 	neighbor %s as 65002;
-	connect delay time 1; connect retry time 1; error wait time 1, 1;
+	connect delay time 1; connect retry time 1; error wait time 1, 1; hold time 15; # the peer of a router that was killed notices by its keepalives
 	ipv4 { import all; export none; };
 	ipv6 { import all; export none; };
 }
 `, b.server.gw4, b.server.ipv4)
 }
-
