@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ffwd/conf"
+	"ffwd/pipeline"
 	"ffwd/pmd"
 )
 
@@ -58,11 +59,19 @@ func isPCI(device string) bool {
 }
 
 // mbufsFor is the smallest pool that can never run dry: every descriptor and
-// every slot of a handoff ring or a verdict queue holds an mbuf, and so does every fragment that may
-// wait for its first one; each worker has a burst and a cache under way. Of the form 2^k-1, which wastes no memory.
+// every slot of a handoff ring or a verdict queue holds an mbuf, and so does every
+// fragment that may wait for its first one; each worker has a cache and what it has in hand. Of the form 2^k-1, which wastes no memory.
 func mbufsFor(c *conf.Config) int {
 	workers := len(c.Workers.Cores)
-	n := workers * (4*c.Workers.Burst + 2*c.Pool.Cache + (workers-1)*c.Workers.HandoffRing)
+	mtuBytes, devices := 0, 0
+	for i := range c.Ports {
+		mtuBytes = max(mtuBytes, c.Ports[i].MTU)
+		if !c.Ports[i].IsVLAN() {
+			devices++
+		}
+	}
+	inHand := pipeline.MbufsInHand(devices, c.Workers.Burst, mtuBytes) + 2*c.Pool.Cache
+	n := workers * (inHand + (workers-1)*c.Workers.HandoffRing)
 	if c.CT.Enabled {
 		n += workers * c.CT.Fragments.MaxPackets
 	}
