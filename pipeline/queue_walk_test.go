@@ -40,8 +40,8 @@ func numbered(flow int, n uint32) []byte {
 }
 
 var (
-	viaTag = fib.Route{Prefix: netip.MustParsePrefix("10.2.2.2/32"), Hops: []fib.Hop{{Via: netip.MustParseAddr("10.7.7.2"), Iface: ifTag, Weight: 1}}}
-	cut    = fib.Route{Prefix: netip.MustParsePrefix("10.2.2.2/32"), Type: fib.RouteUnreachable}
+	viaTag  = fib.Route{Prefix: netip.MustParsePrefix("10.2.2.2/32"), Hops: []fib.Hop{{Via: netip.MustParseAddr("10.7.7.2"), Iface: ifTag, Weight: 1}}}
+	severed = fib.Route{Prefix: netip.MustParsePrefix("10.2.2.2/32"), Type: fib.RouteUnreachable}
 )
 
 // walkRules are what the walk changes between. The first gives flows a timeout policy.
@@ -71,11 +71,11 @@ func (q *queueWalk) step() {
 	case 9:
 		switch q.r.IntN(3) {
 		case 0:
-			must(q.t, q.table.Add(cut))
+			must(q.t, q.table.Add(severed))
 		case 1:
 			must(q.t, q.table.Add(viaTag))
 		default:
-			q.table.Delete(cut.Prefix) // it may not be there
+			q.table.Delete(severed.Prefix) // it may not be there
 		}
 	case 10:
 		q.endFlows()
