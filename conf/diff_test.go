@@ -43,6 +43,13 @@ func TestDiff(t *testing.T) {
 			parts:  Changes{Rules: true, CTTimeouts: true, CTSettings: true, ICMPRate: true, PuntRates: true, LogLevel: true},
 		},
 		{
+			name:    "fragments",
+			add:     "[ct.fragments]\ntimeout_ipv6 = \"5s\"\nmax_packets = 2000\n",
+			reload:  "ct.fragments.timeout_ipv6: 1m -> 5s",
+			restart: "ct.fragments.max_packets: 1024 -> 2000",
+			parts:   Changes{CTFragments: true},
+		},
+		{
 			name:    "the slow path",
 			replace: []string{"name = \"lan\"", "name = \"lan\"\ntap = \"k\""},
 			add:     "[slow_path]\nenabled = \"off\"\nnetns = \"r\"\nmirror = []\n",
@@ -105,5 +112,5 @@ func changeLines(changes []Change) string {
 
 func flagsEqual(a, b Changes) bool {
 	return a.Rules == b.Rules && a.Routes == b.Routes && a.Neighbours == b.Neighbours &&
-		a.CTTimeouts == b.CTTimeouts && a.CTSettings == b.CTSettings && a.ICMPRate == b.ICMPRate && a.LogLevel == b.LogLevel
+		a.CTTimeouts == b.CTTimeouts && a.CTSettings == b.CTSettings && a.CTFragments == b.CTFragments && a.ICMPRate == b.ICMPRate && a.LogLevel == b.LogLevel
 }

@@ -259,6 +259,13 @@ mac = "02:00:00:00:00:01"
 			"17: ct.timeouts.udp.replied: is an integer; want a string", "TO-1"},
 	{"longest timeout", onePort + "[ct.timeouts.tcp]\nestablished = \"576h\"\nclose = \"1ms\"\n", "", "TO-1"},
 
+	{"fragments", onePort + "[ct.fragments]\ntimeout_ipv4 = \"0s\"\nmax_datagrams = 0\nmax_packets = 10\nmax_source_packets = 11\nmax_bytes = 65535\nmax_source_bytes = 1073741825\n",
+		"5: ct.fragments.timeout_ipv4: 0s is below 1ms\n" +
+			"6: ct.fragments.max_datagrams: 0 is below 1\n" +
+			"8: ct.fragments.max_source_packets: 11 is above max_packets, which is 10\n" +
+			"9: ct.fragments.max_bytes: 65535 is below 65536\n" +
+			"10: ct.fragments.max_source_bytes: 1073741825 is above 1073741824", "CT-5"},
+
 	// Rules.
 	{"rule actions", fill(`[ct]
 enabled = false
