@@ -53,7 +53,7 @@ func TestFragmentFloodOfOneSource(t *testing.T) {
 // datagrams of the other kind alone; the table recovers by itself.
 func TestFragmentFloodOfManySources(t *testing.T) {
 	for name, flood := range map[string]struct {
-		of, other cut
+		of, other extent
 		reason    packet.Reason
 		lost      int // fragments that wait, of the flood
 	}{

@@ -17,8 +17,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// cut is one fragment of a datagram's payload.
-type cut struct {
+// extent is one fragment of a datagram's payload.
+type extent struct {
 	offset, length int
 	more           bool
 }
@@ -33,7 +33,7 @@ func datagram(srcPort, dstPort uint16, n int) []byte {
 }
 
 // part is the frame of a fragment from src to dst, of either family and either direction.
-func part(src, dst netip.Addr, id uint32, proto uint8, payload []byte, c cut) []byte {
+func part(src, dst netip.Addr, id uint32, proto uint8, payload []byte, c extent) []byte {
 	body := bytes.Clone(payload[c.offset : c.offset+c.length])
 	make := frame
 	if src == b4 || src == b6 {
@@ -58,19 +58,19 @@ func part(src, dst netip.Addr, id uint32, proto uint8, payload []byte, c cut) []
 }
 
 // seenAs reads what part wrote, behind the link header.
-func seenAs(f []byte) (id uint32, c cut) {
+func seenAs(f []byte) (id uint32, c extent) {
 	l3 := f[14:]
 	if l3[0]>>4 == 4 {
 		h := (*packet.IPv4)(l3)
-		c = cut{8 * int(h.FragField()&packet.IPv4OffsetMask), h.TotalLen() - 20, h.FragField()&packet.IPv4MoreFragments != 0}
+		c = extent{8 * int(h.FragField()&packet.IPv4OffsetMask), h.TotalLen() - 20, h.FragField()&packet.IPv4MoreFragments != 0}
 		return uint32(binary.BigEndian.Uint16(h[4:])), c
 	}
 	field := binary.BigEndian.Uint16(l3[42:])
-	return binary.BigEndian.Uint32(l3[44:]), cut{int(field &^ 7), len(l3) - 48, field&1 != 0}
+	return binary.BigEndian.Uint32(l3[44:]), extent{int(field &^ 7), len(l3) - 48, field&1 != 0}
 }
 
 // inThree cuts 300 bytes in three.
-var inThree = []cut{{0, 104, true}, {104, 96, true}, {200, 100, false}}
+var inThree = []extent{{0, 104, true}, {104, 96, true}, {200, 100, false}}
 
 var families = map[string][2]netip.Addr{"ipv4": {a4, b4}, "ipv6": {a6, b6}}
 
@@ -146,7 +146,7 @@ func (w *world) onlyFlow() (flow uint32) {
 func TestFragmentsOfICMP(t *testing.T) {
 	echo := append([]byte{8, 0, 0, 0, 0x12, 0x34, 0, 1}, data(292)...)
 	w := newWorld(t)
-	for _, c := range []cut{inThree[2], inThree[0], inThree[1]} {
+	for _, c := range []extent{inThree[2], inThree[0], inThree[1]} {
 		w.send(0, part(a4, b4, 1, 1, echo, c))
 	}
 	answer := slices.Concat([]byte{0}, echo[1:])
@@ -176,7 +176,7 @@ func TestFragmentsOfTCP(t *testing.T) {
 	w.send(0, tcpFrame("A"))
 	segment := tcpFrame("A")[14+20:]
 	payload := append(bytes.Clone(segment[:20]), bytes.Repeat([]byte{0xff}, 400)...) // each flag is set, in a header's place
-	pieces := []cut{{0, 104, true}, {104, 104, true}, {208, 212, false}}
+	pieces := []extent{{0, 104, true}, {104, 104, true}, {208, 212, false}}
 	for _, i := range []int{2, 0, 1} {
 		w.send(0, part(a4, b4, 9, 6, payload, pieces[i]))
 	}
@@ -190,53 +190,53 @@ func TestFragmentsOfTCP(t *testing.T) {
 // passing are those that leave, and of the others each is counted.
 func TestHostileFragments(t *testing.T) {
 	const size = 65536 + 64
-	many := func(n, step, length int, first bool) (all []cut) {
+	many := func(n, step, length int, first bool) (all []extent) {
 		if first {
-			all = append(all, cut{0, 8, true})
+			all = append(all, extent{0, 8, true})
 		}
 		for i := range n {
-			all = append(all, cut{16 + i*step, length, true})
+			all = append(all, extent{16 + i*step, length, true})
 		}
 		return all
 	}
 	for _, tc := range []struct {
 		name    string
 		proto   uint8
-		cuts    []cut
+		cuts    []extent
 		passing int
 		drops   map[packet.Reason]uint64
 		family4 bool // only there
 	}{
 		// RFC 5722 section 4: all of the datagram is discarded, what has not come yet too.
-		{"overlap before the first", 17, []cut{{8, 16, true}, {16, 16, true}, {0, 8, true}, {32, 8, false}}, 0, map[packet.Reason]uint64{packet.FragmentOverlap: 4}, false},
-		{"overlap with the first", 17, []cut{{0, 24, true}, {16, 16, true}, {32, 8, false}}, 1, map[packet.Reason]uint64{packet.FragmentOverlap: 2}, false},
-		{"overlap from below", 17, []cut{{0, 8, true}, {24, 16, true}, {16, 16, true}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
-		{"a larger one over a smaller", 17, []cut{{0, 8, true}, {16, 8, true}, {8, 24, true}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
+		{"overlap before the first", 17, []extent{{8, 16, true}, {16, 16, true}, {0, 8, true}, {32, 8, false}}, 0, map[packet.Reason]uint64{packet.FragmentOverlap: 4}, false},
+		{"overlap with the first", 17, []extent{{0, 24, true}, {16, 16, true}, {32, 8, false}}, 1, map[packet.Reason]uint64{packet.FragmentOverlap: 2}, false},
+		{"overlap from below", 17, []extent{{0, 8, true}, {24, 16, true}, {16, 16, true}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
+		{"a larger one over a smaller", 17, []extent{{0, 8, true}, {16, 8, true}, {8, 24, true}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
 		// RFC 8200 4.5, errata 3089 and Linux: an exact repetition alone is discarded.
-		{"duplicate", 17, []cut{{0, 16, true}, {0, 16, true}, {16, 8, true}, {16, 8, true}, {24, 8, false}}, 3, map[packet.Reason]uint64{packet.FragmentDuplicate: 2}, false},
-		{"duplicate of one that waits", 17, []cut{{16, 8, true}, {16, 8, true}, {0, 16, true}}, 2, map[packet.Reason]uint64{packet.FragmentDuplicate: 1}, false},
-		{"inside what has been seen", 17, []cut{{0, 16, true}, {16, 16, true}, {8, 16, true}}, 2, map[packet.Reason]uint64{packet.FragmentDuplicate: 1}, false},
+		{"duplicate", 17, []extent{{0, 16, true}, {0, 16, true}, {16, 8, true}, {16, 8, true}, {24, 8, false}}, 3, map[packet.Reason]uint64{packet.FragmentDuplicate: 2}, false},
+		{"duplicate of one that waits", 17, []extent{{16, 8, true}, {16, 8, true}, {0, 16, true}}, 2, map[packet.Reason]uint64{packet.FragmentDuplicate: 1}, false},
+		{"inside what has been seen", 17, []extent{{0, 16, true}, {16, 16, true}, {8, 16, true}}, 2, map[packet.Reason]uint64{packet.FragmentDuplicate: 1}, false},
 		// Two fragments each of which claims to be the last, or one beyond it.
-		{"two ends", 17, []cut{{0, 8, true}, {16, 8, false}, {24, 8, false}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
-		{"beyond the end", 17, []cut{{0, 8, true}, {16, 8, false}, {24, 8, true}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
-		{"an end before what has been seen", 17, []cut{{0, 8, true}, {16, 8, true}, {8, 8, false}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
+		{"two ends", 17, []extent{{0, 8, true}, {16, 8, false}, {24, 8, false}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
+		{"beyond the end", 17, []extent{{0, 8, true}, {16, 8, false}, {24, 8, true}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
+		{"an end before what has been seen", 17, []extent{{0, 8, true}, {16, 8, true}, {8, 8, false}}, 2, map[packet.Reason]uint64{packet.FragmentOverlap: 1}, false},
 		// RFC 8200 4.5: not a multiple of 8; RFC 791 3.1: longer than a datagram can be.
-		{"in the middle, 12 bytes", 17, []cut{{0, 12, true}}, 0, map[packet.Reason]uint64{packet.FragmentMalformed: 1}, false},
-		{"empty", 17, []cut{{8, 0, false}, {8, 0, true}}, 0, map[packet.Reason]uint64{packet.FragmentMalformed: 2}, false},
-		{"up to the largest", 17, []cut{{0, 8, true}, {65504, 11, false}}, 2, nil, true},
-		{"one byte beyond the largest", 17, []cut{{0, 8, true}, {65504, 12, false}}, 1, map[packet.Reason]uint64{packet.FragmentMalformed: 1}, true},
-		{"a datagram of 65536 bytes", 17, []cut{{65528, 8, false}}, 0, map[packet.Reason]uint64{packet.FragmentMalformed: 1}, false},
+		{"in the middle, 12 bytes", 17, []extent{{0, 12, true}}, 0, map[packet.Reason]uint64{packet.FragmentMalformed: 1}, false},
+		{"empty", 17, []extent{{8, 0, false}, {8, 0, true}}, 0, map[packet.Reason]uint64{packet.FragmentMalformed: 2}, false},
+		{"up to the largest", 17, []extent{{0, 8, true}, {65504, 11, false}}, 2, nil, true},
+		{"one byte beyond the largest", 17, []extent{{0, 8, true}, {65504, 12, false}}, 1, map[packet.Reason]uint64{packet.FragmentMalformed: 1}, true},
+		{"a datagram of 65536 bytes", 17, []extent{{65528, 8, false}}, 0, map[packet.Reason]uint64{packet.FragmentMalformed: 1}, false},
 		// RFC 1858 3.2.1 and RFC 7112: the first fragment has the whole L4 header.
-		{"tiny TCP", 6, []cut{{0, 16, true}, {16, 64, false}}, 0, map[packet.Reason]uint64{packet.TinyFragment: 2}, false},
-		{"tiny TCP, last", 6, []cut{{16, 64, false}, {0, 16, true}}, 0, map[packet.Reason]uint64{packet.TinyFragment: 2}, false},
-		{"TCP with its whole header", 6, []cut{{0, 24, true}, {24, 64, false}}, 2, nil, false},
-		{"tiny SCTP", 132, []cut{{0, 8, true}}, 0, map[packet.Reason]uint64{packet.TinyFragment: 1}, false},
+		{"tiny TCP", 6, []extent{{0, 16, true}, {16, 64, false}}, 0, map[packet.Reason]uint64{packet.TinyFragment: 2}, false},
+		{"tiny TCP, last", 6, []extent{{16, 64, false}, {0, 16, true}}, 0, map[packet.Reason]uint64{packet.TinyFragment: 2}, false},
+		{"TCP with its whole header", 6, []extent{{0, 24, true}, {24, 64, false}}, 2, nil, false},
+		{"tiny SCTP", 132, []extent{{0, 8, true}}, 0, map[packet.Reason]uint64{packet.TinyFragment: 1}, false},
 		// RFC 3128: a fragment over the TCP flags.
-		{"TCP at 8", 6, []cut{{8, 64, false}}, 0, map[packet.Reason]uint64{packet.TinyFragment: 1}, true},
+		{"TCP at 8", 6, []extent{{8, 64, false}}, 0, map[packet.Reason]uint64{packet.TinyFragment: 1}, true},
 		{"24 parts with gaps", 17, many(23, 16, 8, true), 24, nil, false},
 		{"25 parts with gaps", 17, many(24, 16, 8, true), 24, map[packet.Reason]uint64{packet.FragmentPieces: 1}, false},
-		{"256 pieces", 17, append([]cut{{0, 8, true}, {8, 8, true}}, many(254, 8, 8, false)...), 256, nil, false},
-		{"257 pieces", 17, append([]cut{{0, 8, true}, {8, 8, true}}, many(256, 8, 8, false)...), 256, map[packet.Reason]uint64{packet.FragmentPieces: 2}, false},
+		{"256 pieces", 17, append([]extent{{0, 8, true}, {8, 8, true}}, many(254, 8, 8, false)...), 256, nil, false},
+		{"257 pieces", 17, append([]extent{{0, 8, true}, {8, 8, true}}, many(256, 8, 8, false)...), 256, map[packet.Reason]uint64{packet.FragmentPieces: 2}, false},
 	} {
 		for family, ends := range families {
 			if tc.family4 && family != "ipv4" {
@@ -271,13 +271,13 @@ type fragmentModel struct {
 	seen            [2000]bool
 	end             int // -1: not known
 	known, refused  bool
-	waiting, passed []cut
+	waiting, passed []extent
 }
 
 func newFragmentModel() *fragmentModel { return &fragmentModel{end: -1} }
 
 // take returns whether the datagram is whole.
-func (m *fragmentModel) take(c cut) (whole bool) {
+func (m *fragmentModel) take(c extent) (whole bool) {
 	if m.refused {
 		return false
 	}
@@ -331,9 +331,9 @@ func TestFragmentsOracle(t *testing.T) {
 		}
 		type piece struct {
 			of
-			cut
+			extent
 		}
-		models, passed, ports := map[of]*fragmentModel{}, map[of][][]cut{}, map[of]uint16{}
+		models, passed, ports := map[of]*fragmentModel{}, map[of][][]extent{}, map[of]uint16{}
 		var all []piece
 		for i := range rapid.IntRange(1, 4).Draw(rt, "datagrams") {
 			o := of{rapid.SampledFrom([]string{"ipv4", "ipv6"}).Draw(rt, "family"), uint32(i)}
@@ -342,13 +342,13 @@ func TestFragmentsOracle(t *testing.T) {
 			size -= rapid.IntRange(0, 7).Draw(rt, "odd")
 			for at := 0; at < size; {
 				n := min(8*rapid.IntRange(1, 60).Draw(rt, "length"), size-at)
-				c := cut{at, n, at+n < size}
+				c := extent{at, n, at+n < size}
 				all = append(all, piece{o, c})
 				if rapid.IntRange(0, 9).Draw(rt, "again") == 0 {
 					all = append(all, piece{o, c})
 				}
 				if rapid.IntRange(0, 19).Draw(rt, "astray") == 0 && c.more && at > 0 {
-					all = append(all, piece{o, cut{at - 8, n, true}})
+					all = append(all, piece{o, extent{at - 8, n, true}})
 				}
 				at += n
 			}
@@ -359,12 +359,12 @@ func TestFragmentsOracle(t *testing.T) {
 			var frames [][]byte
 			for _, p := range all[:n] {
 				ends := families[p.family]
-				frames = append(frames, part(ends[0], ends[1], p.id, 17, datagram(1000, ports[p.of], 2000), p.cut))
+				frames = append(frames, part(ends[0], ends[1], p.id, 17, datagram(1000, ports[p.of], 2000), p.extent))
 				m := models[p.of]
 				before := len(m.passed)
-				whole := m.take(p.cut)
+				whole := m.take(p.extent)
 				if len(passed[p.of]) == 0 {
-					passed[p.of] = [][]cut{nil}
+					passed[p.of] = [][]extent{nil}
 				}
 				latest := &passed[p.of][len(passed[p.of])-1]
 				*latest = append(*latest, m.passed[before:]...)
@@ -377,7 +377,7 @@ func TestFragmentsOracle(t *testing.T) {
 			for _, f := range w.send(0, frames...)[1] {
 				id, c := seenAs(f)
 				o := of{map[byte]string{4: "ipv4", 6: "ipv6"}[f[14]>>4], id}
-				i := slices.IndexFunc(passed[o], func(next []cut) bool { return len(next) > 0 && next[0] == c })
+				i := slices.IndexFunc(passed[o], func(next []extent) bool { return len(next) > 0 && next[0] == c })
 				if i < 0 {
 					rt.Fatalf("%v left of %v, want %v", c, o, passed[o])
 				}
@@ -421,7 +421,7 @@ func FuzzFragments(f *testing.F) {
 			id, offset, length, flags := script[0], int(script[1])*8, int(script[2])*8+int(script[3]>>4), script[3]
 			script = script[4:]
 			proto := []uint8{17, 6, 1, 58, 132, 47}[flags>>1&7%6]
-			w.send(0, part(src[id&1], ends[1], uint32(id), proto, datagram(1, 2, 5000), cut{offset, length, flags&1 != 0}))
+			w.send(0, part(src[id&1], ends[1], uint32(id), proto, datagram(1, 2, 5000), extent{offset, length, flags&1 != 0}))
 			c, _ := w.worker.Counters()
 			if c.Held > 4 || c.Reassembly.Datagrams > 7 || c.Held != c.Reassembly.Held {
 				t.Fatalf("%+v", c.Reassembly)
