@@ -88,7 +88,7 @@ func wireDirection(frame []byte) (direction string, bytes uint64) {
 	var src, dst netip.Addr
 	var proto byte
 	ip := frame[14:]
-	l4 := ip
+	var l4 []byte
 	switch be.Uint16(frame[12:]) {
 	case 0x0800:
 		src, dst = netip.AddrFrom4([4]byte(ip[12:])), netip.AddrFrom4([4]byte(ip[16:]))

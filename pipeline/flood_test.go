@@ -177,7 +177,7 @@ func newFlooded(t testing.TB, f *flood) *flooded {
 		}
 		w.publish()
 	})
-	in := out.world.table
+	in := out.table
 	if err := in.SetInterface(fib.Interface{Index: ifTag, MAC: macLAN, VLAN: 7, MTUBytes: 1280}); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"ffwd/ct"
 )
 
-// ErrStuck: the worker does not come back from a poll. Nothing may be taken from under
+// ErrStuck tells that the worker does not come back from a poll. Nothing may be taken from under
 // it until it does.
 var ErrStuck = errors.New("worker stuck")
 

@@ -37,7 +37,8 @@ func dataOffset(l4 []byte) int { return int(l4[12]>>4) * 4 }
 // Source: FF-6; RFC 9293 3.5.2, groups 1 and 2.
 func buildReset(e, p *packet.Packet) {
 	from := p.Transport()
-	var l4, sum = []byte(nil), uint64(0)
+	var l4 []byte
+	var sum uint64
 	if p.Is(packet.IsIPv6) {
 		l3 := makeRoom(e, packet.EtherIPv6, packet.IPv6HeaderLen+tcpHeaderLen)
 		h := (*packet.IPv6)(l3)
