@@ -10,11 +10,8 @@ export CGO_CFLAGS_ALLOW ?= -mrtm
 
 # Debian packages: to build and run, and what the end-to-end tests drive besides.
 BUILD_PACKAGES := build-essential pkg-config libdpdk-dev dpdk
-<<<<<<< HEAD
-TEST_PACKAGES  := iproute2 util-linux nftables conntrack ethtool iputils-ping iputils-arping iputils-tracepath traceroute ndisc6 iperf3 curl tcpdump tshark python3 dpdk-doc nmap dnsmasq-base bind9-dnsutils
-=======
-TEST_PACKAGES  := iproute2 util-linux nftables conntrack ethtool iputils-ping iputils-arping iputils-tracepath traceroute ndisc6 iperf3 curl tcpdump tshark python3 dpdk-doc dnsmasq-base bind9-dnsutils bird2
->>>>>>> 5d666bf (Ask for a neighbour until it is known; run BIRD with 100 thousand routes end to end)
+TEST_PACKAGES  := iproute2 util-linux nftables conntrack ethtool iputils-ping iputils-arping iputils-tracepath traceroute ndisc6 iperf3 \
+                  curl tcpdump tshark nmap python3 dnsmasq-base bind9-dnsutils bird2 dpdk-doc
 PACKAGES       := $(BUILD_PACKAGES) $(TEST_PACKAGES)
 # Packages without DPDK: they build and test with no C compiler.
 PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./slowpath ./queue/... ./conf ./capture ./bench

@@ -49,8 +49,12 @@ func (p *processes) ffwd(ctx context.Context, v variant, s *setup) (sample, erro
 		return sample{}, err
 	}
 	defer os.Remove(path)
-	cmd, cancel := command(ctx, startLimit+s.warmup+s.duration+stopLimit, p.ffwdPath,
-		"run", "-c", path, "--warmup", s.warmup.String(), "--duration", s.duration.String(), "--json")
+	warmup := s.warmup
+	if s.load.replies && !v.stateless {
+		warmup = max(warmup, establishing)
+	}
+	cmd, cancel := command(ctx, startLimit+warmup+s.duration+stopLimit, p.ffwdPath,
+		"run", "-c", path, "--warmup", warmup.String(), "--duration", s.duration.String(), "--json")
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -26,7 +26,7 @@ type Options struct {
 	Flows       []int         // numbers of flows to keep; all
 	Repetitions int           // of every measurement; 5
 	Duration    time.Duration // measured time of one repetition; 2 s
-	Warmup      time.Duration // not measured, before that; 1 s, in which every flow is seen many times
+	Warmup      time.Duration // not measured, before that; 1 s, in which every flow is seen many times; more for flows to be established
 	Cores       []int         // CPU numbers of the workers; the last two, the last one first
 	Seed        uint64        // of the captures
 
@@ -63,6 +63,7 @@ const (
 	defaultReps      = 5
 	defaultDuration  = 2 * time.Second
 	defaultWarmup    = time.Second
+	establishing     = 2500 * time.Millisecond // after which answered UDP flows are streams: 2 s, and a round of the capture
 	largestFrameSize = 60
 )
 
