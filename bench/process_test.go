@@ -120,7 +120,7 @@ const goodReport = `{"duration_s": 2, "clock_hz": 2e9, "workers": [
 	"flows": {"ipv4": 5, "created": 8000000, "table_bytes_per_flow": 104.5}, "allocs_per_packet": 0}`
 
 func TestFfwdReport(t *testing.T) {
-	p := &processes{ffwdPath: program(t, `test "$1 $2 $4 $5 $6 $7 $8" = "run -c --warmup 1s --duration 2s --json" && test -s "$3" && echo '`+goodReport+`'`), dir: t.TempDir()}
+	p := &processes{ffwdPath: program(t, `test "$1 $2 $4 $5 $6 $7 $8" = "run -c --warmup 2.5s --duration 2s --json" && test -s "$3" && echo '`+goodReport+`'`), dir: t.TempDir()}
 	m, err := p.ffwd(context.Background(), variant{scenario: stateful, routes: 1}, testSetup())
 	if err != nil {
 		t.Fatal(err)

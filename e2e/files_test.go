@@ -18,6 +18,7 @@ type files struct {
 	dir    string
 	routes []fileRoute
 	burst  int
+	noCT   bool // stateless: fragments go their way one by one
 }
 
 // fileRoute is a network behind a port.
@@ -60,6 +61,7 @@ huge_pages = "off"
 cores = [%d]
 burst = %d
 [ct]
+enabled = %[4]t
 max_flows = 65536
 max_flows_ipv6 = 16384
 [metrics]
@@ -83,7 +85,7 @@ name = "wan"
 device = "net_pcap1,rx_pcap=%[3]s/none.pcap,tx_pcap=%[3]s/wan.pcap"
 mac = "`+fileWANMAC+`"
 addresses = ["172.16.2.1/24", "fd00:2::1/64"]
-`, workerCore, f.burst, f.dir)
+`, workerCore, f.burst, f.dir, !f.noCT)
 	for port, hop := range fileHops {
 		for _, address := range []string{hop.ipv4, hop.ipv6} {
 			fmt.Fprintf(&text, "[[neighbours]]\nport = %q\naddress = %q\nmac = %q\n", port, address, hop.mac)
