@@ -51,7 +51,7 @@ unit:
 	$(GO) test -count=1 -timeout 20m ./...
 
 pure: ## test what needs no DPDK without a C compiler
-	CGO_ENABLED=0 $(GO) test $(PURE)
+	CGO_ENABLED=0 $(GO) test -short $(PURE)
 
 e2e: deps build ## run the end-to-end tests alone (root)
 	$(GO) test -count=1 -v ./e2e

@@ -31,7 +31,7 @@ func bgpProbes() (list []string) {
 // BIRD 2 speaks BGP through the router's TAP twins, and a hundred thousand routes
 // forward, come and go. SP-1, SP-2, SP-3
 func TestRoutingDaemon(t *testing.T) {
-	runChecks(t, []variant{kernel, afPacket, afXDP}, topology{resolve: true}, []check{{"bgp", checkBGP}})
+	runChecks(t, []variant{kernel, afXDP}, topology{resolve: true}, []check{{"bgp", checkBGP}})
 }
 
 func checkBGP(t *testing.T, b *bed) {

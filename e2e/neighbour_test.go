@@ -8,7 +8,7 @@ import (
 
 // Nobody is told anybody's link address: hosts and router find each other. SP-3
 func TestNeighboursAreFound(t *testing.T) {
-	runChecks(t, []variant{kernel, afPacket, afXDP}, topology{resolve: true}, []check{
+	runChecks(t, []variant{kernel, afXDP}, topology{resolve: true}, []check{
 		{"first packets", checkFirstPackets},
 		{"dead neighbour", checkDeadNeighbour},
 		{"another link address", checkOtherMAC},
