@@ -74,15 +74,7 @@ func TestSCTPAgainstTheKernel(t *testing.T) {
 				continue
 			}
 			dir, l4 := s.draw(step)
-			of := tuple{kernelClient, kernelServer, s.port, 9899, packet.ProtoSCTP}
-			if dir == Reply {
-				of = of.reversed()
-			}
-			binary.BigEndian.PutUint16(l4, of.sport)
-			binary.BigEndian.PutUint16(l4[2:], of.dport)
-			ip := ipPacket(of, l4)
-			k.send(t, dir, ip)
-			p := o.send(of, ip)
+			p := playToBoth(t, k, o, tuple{kernelClient, kernelServer, s.port, 9899, packet.ProtoSCTP}, dir, l4)
 			// Ours begins with INIT or HEARTBEAT; the kernel takes others for closed
 			// associations.
 			s.dead = step == 0 && p.State != packet.CtNew || step == 0 && dir == Reply

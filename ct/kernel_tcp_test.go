@@ -137,15 +137,7 @@ func compareTCP(t *testing.T, wild bool, most int) {
 				continue
 			}
 			dir, segment := s.draw(step)
-			of := tuple{kernelClient, kernelServer, s.port, 80, packet.ProtoTCP}
-			if dir == Reply {
-				of = of.reversed()
-			}
-			l4 := tcpBytes(segment)
-			l4[0], l4[1], l4[2], l4[3] = byte(of.sport>>8), byte(of.sport), byte(of.dport>>8), byte(of.dport)
-			ip := ipPacket(of, l4)
-			k.send(t, dir, ip)
-			p := o.send(of, ip)
+			p := playToBoth(t, k, o, tuple{kernelClient, kernelServer, s.port, 80, packet.ProtoTCP}, dir, tcpBytes(segment))
 			if p.Flow != 0 {
 				s.flow = p.Flow
 			}

@@ -226,6 +226,20 @@ type ours struct {
 	start time.Time
 }
 
+// playToBoth gives a transport packet that travels in dir, with its ports filled in, to
+// the kernel and to our table. of is the flow's original tuple.
+func playToBoth(t *testing.T, k *kernelRouter, o *ours, of tuple, dir int, l4 []byte) packet.Packet {
+	t.Helper()
+	if dir == Reply {
+		of = of.reversed()
+	}
+	binary.BigEndian.PutUint16(l4, of.sport)
+	binary.BigEndian.PutUint16(l4[2:], of.dport)
+	ip := ipPacket(of, l4)
+	k.send(t, dir, ip)
+	return o.send(of, ip)
+}
+
 func (o *ours) send(of tuple, ip []byte) packet.Packet {
 	b := &packet.Burst{N: 1, NowNs: int64(time.Since(o.start))}
 	p := &b.Pkts[0]
