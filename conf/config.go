@@ -295,15 +295,14 @@ type Mirror struct {
 // none (SP-4). Neighbour and Routing are the control traffic's own budgets: it is
 // never counted under the reason it was punted for.
 type PuntRates struct {
-	Neighbour  int `toml:"neighbour" json:"neighbour"`   // ARP and neighbour discovery
-	Routing    int `toml:"routing" json:"routing"`       // routing protocols and what their sessions run on
-	Local      int `toml:"local" json:"local"`           // to an address of ours
-	Multicast  int `toml:"multicast" json:"multicast"`   // to a group or broadcast address
-	Options    int `toml:"options" json:"options"`       // with IPv4 options
-	Extension  int `toml:"extension" json:"extension"`   // with IPv6 extension headers we leave alone
-	EtherType  int `toml:"ethertype" json:"ethertype"`   // neither IP nor ARP
-	Unresolved int `toml:"unresolved" json:"unresolved"` // to a neighbour whose address is not known
-	SlowRoute  int `toml:"slow_route" json:"slow_route"` // by a route that only the kernel can go
+	Neighbour int `toml:"neighbour" json:"neighbour"`   // ARP and neighbour discovery
+	Routing   int `toml:"routing" json:"routing"`       // routing protocols and what their sessions run on
+	Local     int `toml:"local" json:"local"`           // to an address of ours
+	Multicast int `toml:"multicast" json:"multicast"`   // to a group or broadcast address
+	Options   int `toml:"options" json:"options"`       // with IPv4 options
+	Extension int `toml:"extension" json:"extension"`   // with IPv6 extension headers we leave alone
+	EtherType int `toml:"ethertype" json:"ethertype"`   // neither IP nor ARP
+	SlowRoute int `toml:"slow_route" json:"slow_route"` // by a route that only the kernel can go
 }
 
 // Metrics says where Prometheus finds us.

@@ -20,7 +20,7 @@ func setDefaults(table any, given func(key string) bool) {
 			Mirror:  []Mirror{{Table: mainTable}},
 			Rates: PuntRates{
 				Neighbour: 5000, Routing: 5000, Local: 20000, Multicast: 1000,
-				Options: 1000, Extension: 1000, EtherType: 500, Unresolved: 2000, SlowRoute: 20000,
+				Options: 1000, Extension: 1000, EtherType: 500, SlowRoute: 20000,
 			},
 		}
 		t.Metrics.Address = "127.0.0.1:9475"

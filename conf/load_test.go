@@ -155,7 +155,7 @@ error_rate = 0
 enabled = "on"
 netns = "router"
 mirror = [{ table = 100 }, { table = 4294967295, vrf = 3 }]
-rates = { neighbour = 1, routing = 2, local = 3, multicast = 4, options = 5, extension = 6, ethertype = 7, unresolved = 0, slow_route = 8 }
+rates = { neighbour = 1, routing = 2, local = 3, multicast = 4, options = 5, extension = 6, ethertype = 7, slow_route = 8 }
 [metrics]
 address = ""
 [control]

@@ -40,6 +40,6 @@ func TestSlowPathFaults(t *testing.T) {
 		{"rates", onePort + "[slow_path.rates]\nlocal = -1\nneighbour = 10000001\narp = 1\n",
 			"5: slow_path.rates.local: -1 is below 0 (packets per second and worker)\n" +
 				"6: slow_path.rates.neighbour: 10000001 is above 10000000 (packets per second and worker)\n" +
-				"7: slow_path.rates.arp: is an unknown key; want one of neighbour, routing, local, multicast, options, extension, ethertype, unresolved, slow_route", "SP-4"},
+				"7: slow_path.rates.arp: is an unknown key; want one of neighbour, routing, local, multicast, options, extension, ethertype, slow_route", "SP-4"},
 	})
 }

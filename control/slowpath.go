@@ -196,14 +196,13 @@ func (s *Switch) getPunts(*http.Request) (any, error) {
 // puntRates translates the configuration's rates.
 func puntRates(c *conf.PuntRates) pipeline.PuntRates {
 	return pipeline.PuntRates{
-		pipeline.BudgetNeighbour:  c.Neighbour,
-		pipeline.BudgetRouting:    c.Routing,
-		pipeline.BudgetLocal:      c.Local,
-		pipeline.BudgetMulticast:  c.Multicast,
-		pipeline.BudgetOptions:    c.Options,
-		pipeline.BudgetExtension:  c.Extension,
-		pipeline.BudgetEtherType:  c.EtherType,
-		pipeline.BudgetUnresolved: c.Unresolved,
-		pipeline.BudgetRoute:      c.SlowRoute,
+		pipeline.BudgetNeighbour: c.Neighbour,
+		pipeline.BudgetRouting:   c.Routing,
+		pipeline.BudgetLocal:     c.Local,
+		pipeline.BudgetMulticast: c.Multicast,
+		pipeline.BudgetOptions:   c.Options,
+		pipeline.BudgetExtension: c.Extension,
+		pipeline.BudgetEtherType: c.EtherType,
+		pipeline.BudgetRoute:     c.SlowRoute,
 	}
 }

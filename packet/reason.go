@@ -72,7 +72,6 @@ const (
 	PuntARP
 	PuntEtherType
 	PuntExtension
-	PuntUnresolved
 	PuntRoute     // a way that only the slow path has
 	PuntDiscovery // neighbour discovery from this link
 	PuntTaken     // not the slow path's: a listener of a verdict queue keeps it
@@ -131,7 +130,6 @@ var reasonNames = [NumReasons]string{
 	PuntARP:           "arp",
 	PuntEtherType:     "ethertype",
 	PuntExtension:     "extension",
-	PuntUnresolved:    "unresolved",
 	PuntRoute:         "slow_route",
 	PuntDiscovery:     "discovery",
 	PuntTaken:         "listener",

@@ -26,7 +26,6 @@ const (
 	BudgetOptions
 	BudgetExtension
 	BudgetEtherType
-	BudgetUnresolved
 	BudgetRoute
 	NumBudgets
 )
@@ -36,14 +35,13 @@ type PuntRates [NumBudgets]int
 
 // reasonBudget is the budget of a punted packet that is no control traffic.
 var reasonBudget = [packet.NumReasons]Budget{
-	packet.PuntLocal:      BudgetLocal,
-	packet.PuntMulticast:  BudgetMulticast,
-	packet.PuntOptions:    BudgetOptions,
-	packet.PuntExtension:  BudgetExtension,
-	packet.PuntEtherType:  BudgetEtherType,
-	packet.PuntUnresolved: BudgetUnresolved,
-	packet.PuntRoute:      BudgetRoute,
-	packet.PuntARP:        BudgetNeighbour,
+	packet.PuntLocal:     BudgetLocal,
+	packet.PuntMulticast: BudgetMulticast,
+	packet.PuntOptions:   BudgetOptions,
+	packet.PuntExtension: BudgetExtension,
+	packet.PuntEtherType: BudgetEtherType,
+	packet.PuntRoute:     BudgetRoute,
+	packet.PuntARP:       BudgetNeighbour,
 }
 
 // punt gives a packet to the slow path as it was received, and frees the mbuf.
