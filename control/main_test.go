@@ -43,9 +43,8 @@ func parse(t *testing.T, doc string) *conf.Config {
 	return c
 }
 
-// twoPorts is a switch that receives packets of zeros for ever, which no check
-// lets pass, and has routes for any others.
-const twoPorts = `
+// small is what the tests' switches have in common.
+const small = `
 [eal]
 huge_pages = "off"
 [workers]
@@ -59,6 +58,11 @@ address = ""
 [ct]
 max_flows = 1024
 max_flows_ipv6 = 1024
+`
+
+// twoPorts is a switch that receives packets of zeros for ever, which no check
+// lets pass, and has routes for any others.
+const twoPorts = small + `
 [[ports]]
 name = "lan"
 device = "net_null0"

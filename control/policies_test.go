@@ -27,20 +27,7 @@ func traffic(t *testing.T, policies, rule string) string {
 	if err := os.WriteFile(file, in.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf(`
-[eal]
-huge_pages = "off"
-[workers]
-cores = [0]
-[slow_path]
-enabled = "off"
-[control]
-socket = "SOCKET"
-[metrics]
-address = ""
-[ct]
-max_flows = 1024
-max_flows_ipv6 = 1024
+	return fmt.Sprintf(small+`
 [[ports]]
 name = "in"
 device = "net_pcap0,rx_pcap=%s,infinite_rx=1"
