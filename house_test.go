@@ -192,8 +192,8 @@ func TestBehavioursHaveTests(t *testing.T) {
 	}
 }
 
-// A decision has a number of its own, which its title repeats, and what refers to it
-// finds it.
+// Decisions are numbered from 1 on without a gap, each title repeats its number, and
+// what code says of a document finds it.
 func TestDecisionsAreNumbered(t *testing.T) {
 	files, err := filepath.Glob("docs/decisions/*.md")
 	if err != nil || len(files) == 0 {
@@ -210,11 +210,14 @@ func TestDecisionsAreNumbered(t *testing.T) {
 			t.Errorf("%s: its number is wrong, or that of %s", file, numbers[number])
 		}
 		numbers[number] = file
+		if number > len(files) {
+			t.Errorf("%s: a number before it is missing", file)
+		}
 		if !strings.HasPrefix(string(text), "# "+strconv.Itoa(number)+". ") {
 			t.Errorf("%s: its title does not begin with %d", file, number)
 		}
 	}
-	reference := regexp.MustCompile(`docs/decisions/[0-9a-z-]+\.md`)
+	reference := regexp.MustCompile(`docs/[0-9a-z/-]+\.md`)
 	for _, f := range sources(t) {
 		text, err := os.ReadFile(f.path)
 		if err != nil {

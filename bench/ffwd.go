@@ -50,7 +50,7 @@ func (p *processes) ffwd(ctx context.Context, v variant, s *setup) (sample, erro
 	}
 	defer os.Remove(path)
 	warmup := s.warmup
-	if s.load.replies && !v.stateless {
+	if s.replies && !v.stateless {
 		warmup = max(warmup, establishing)
 	}
 	cmd, cancel := command(ctx, startLimit+warmup+s.duration+stopLimit, p.ffwdPath,

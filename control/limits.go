@@ -14,7 +14,7 @@ import (
 // after the other has it, whatever else the rules say. The number of one that is gone is
 // given away again when no connection counts for it any more.
 //
-// Source: CT-7; docs/decisions/0014-connection-limits.md.
+// Source: CT-7; docs/decisions/0009-connection-limits.md.
 type limitPlan struct {
 	numbers map[string]uint8 // by limitKey
 	byRule  []uint8          // 0 is none

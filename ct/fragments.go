@@ -16,7 +16,7 @@ import (
 // the same class gives way, of the same source first.
 //
 // One worker's. Source: CT-5; RFC 791, RFC 815, RFC 5722, RFC 8200 4.5.
-// Design: docs/decisions/0015-virtual-reassembly.md.
+// Design: docs/decisions/0013-virtual-reassembly.md.
 type Fragments struct {
 	FragmentStats
 	limits FragmentLimits

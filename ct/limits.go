@@ -28,7 +28,7 @@ type Limits [MaxLimits]Limit
 // passed by as many flows as there are other workers.
 //
 // All tables join before the first of them is used. Source: CT-7;
-// docs/decisions/0014-connection-limits.md.
+// docs/decisions/0009-connection-limits.md.
 type Tallies struct{ workers []*tally }
 
 // tally is one worker's part.

@@ -35,7 +35,6 @@ const (
 	CtTableFull
 	CtSourceLimit
 	CtRuleLimit
-	CtInvalidPacket
 	PolicyIn
 	PolicyOut
 
@@ -47,7 +46,6 @@ const (
 	Blackhole
 	NoNeighbour
 	CannotFragment
-	LinkDown
 	NoBuffers
 
 	// Output.
@@ -106,7 +104,6 @@ var reasonNames = [NumReasons]string{
 	CtTableFull:       "ct_table_full",
 	CtSourceLimit:     "ct_source_limit",
 	CtRuleLimit:       "ct_rule_limit",
-	CtInvalidPacket:   "ct_invalid",
 	PolicyIn:          "policy_in",
 	PolicyOut:         "policy_out",
 	TTLExpired:        "ttl_expired",
@@ -116,7 +113,6 @@ var reasonNames = [NumReasons]string{
 	Blackhole:         "blackhole",
 	NoNeighbour:       "no_neighbour",
 	CannotFragment:    "cannot_fragment",
-	LinkDown:          "link_down",
 	NoBuffers:         "no_buffers",
 	TxFull:            "tx_full",
 	HandoffFull:       "handoff_full",

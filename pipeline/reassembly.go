@@ -19,7 +19,7 @@ import (
 //
 //	fragment_pieces, fragment_source_limit, fragment_full, fragment_timeout, handoff_full.
 //
-// Source: CT-5, CT-1; RFC 1858, RFC 5722. Design: docs/decisions/0015-virtual-reassembly.md.
+// Source: CT-5, CT-1; RFC 1858, RFC 5722. Design: docs/decisions/0013-virtual-reassembly.md.
 type Reassembly struct {
 	*context
 	store  *ct.Fragments
