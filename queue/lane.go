@@ -71,7 +71,7 @@ func (l *lane) giveUp() {
 // full.
 func (l *lane) push(r *packet.Released, atNs int64) bool {
 	size := r.L3Len()
-	if l.stalled || l.packets >= l.MaxPackets || l.bytes+size > l.MaxBytes {
+	if l.stalled || !l.room(size) {
 		return false
 	}
 	rec := l.reserve(size)
@@ -86,6 +86,9 @@ func (l *lane) push(r *packet.Released, atNs int64) bool {
 	}
 	return true
 }
+
+// room tells whether the budgets allow one more packet of so many bytes to wait.
+func (l *lane) room(size int) bool { return l.packets < l.MaxPackets && l.bytes+size <= l.MaxBytes }
 
 // reserve returns room for a packet of so many bytes in the ring, or nil.
 func (l *lane) reserve(size int) []byte {

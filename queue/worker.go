@@ -49,17 +49,28 @@ func (w *Worker) Push(p *packet.Packet, q packet.Queueing, nowNs int64) packet.V
 	return l.offer(&w.scratch.Released, nowNs)
 }
 
-// offer is push with the rule's policy for what cannot wait.
+// offer is push with the rule's policy for what cannot wait for a verdict. What the policy
+// lets pass still waits for those that came before it, as long as they have not all left:
+// there may be more of them than one Release takes. Source: VQ-1.
 func (l *lane) offer(r *packet.Released, atNs int64) packet.Verdict {
 	l.stats.Offered++
 	flag, outcome := uint8(packet.QueueBypass), packet.OutcomeBypassed
+	cause := packet.CauseNoListener
 	if l.bound != nil {
 		if l.push(r, atNs) {
 			return packet.Held
 		}
 		if l.bound != nil { // it was not given up in this moment
-			flag, outcome = packet.QueueFailOpen, packet.OutcomeFailedOpen
+			flag, outcome, cause = packet.QueueFailOpen, packet.OutcomeFailedOpen, packet.CauseExpired
 		}
+	}
+	if leaving := l.packets > 0 && (l.bound == nil || l.stalled); leaving && r.Options&flag != 0 {
+		if l.room(r.L3Len()) {
+			l.add(r).atNs = atNs
+			l.abandon(cause)
+			return packet.Held
+		}
+		flag, outcome = packet.QueueFailOpen, packet.OutcomeFailedOpen
 	}
 	if r.Options&flag == 0 {
 		l.stats.Outcomes[packet.OutcomeRefused]++

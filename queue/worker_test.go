@@ -3,7 +3,6 @@ package queue
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -179,56 +178,6 @@ func TestRewrite(t *testing.T) {
 	}
 	if s := b.stats(0); s.TooLong != 2 {
 		t.Errorf("%d too long", s.TooLong)
-	}
-}
-
-// Packets of one flow leave in the order they came, whatever the order of verdicts, and
-// no flow waits for another: a model says who may leave. Source: VQ-1
-func TestOrder(t *testing.T) {
-	for seed := range uint64(30) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		b := newBed(t, 1, plain(0))
-		l := b.listen(0)
-		type state struct {
-			flow          int
-			decided, gone bool
-			drop          bool
-		}
-		var model []state
-		var packets []client.Packet
-		for len(model) < 40 {
-			flow := r.IntN(6) // 0 has no key: its addresses decide
-			model = append(model, state{flow: flow})
-			b.push(b.workers[0], b.packet(flow, len(model)-1, 60), in0)
-		}
-		b.poll()
-		packets = b.receive(l, 40)
-		for _, i := range r.Perm(40) {
-			model[i].decided, model[i].drop = true, r.IntN(4) == 0
-			v := client.Verdict{Action: client.Accept}
-			if model[i].drop {
-				v.Action = client.Drop
-			}
-			b.decide(l, &packets[i], v)
-			var want []int
-			for j := range model {
-				blocked := false
-				for k := range j {
-					blocked = blocked || model[k].flow == model[j].flow && !model[k].gone
-				}
-				if m := &model[j]; m.decided && !m.gone && (m.drop || !blocked) {
-					m.gone = true
-					want = append(want, j)
-				}
-			}
-			var got []int
-			for _, p := range b.poll() {
-				got = append(got, number(p.Network()))
-			}
-			if fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Fatalf("seed %d: after the verdict for %d left %v, want %v", seed, i, got, want)
-			}
-		}
 	}
 }
 
