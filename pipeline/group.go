@@ -77,7 +77,7 @@ func (g *Group) steer(c *context, config Config) *Steer {
 	}
 }
 
-// Backlog returns how many packets are between two workers.
+// Backlog returns how many packets are between two workers. When these have ended.
 func (g *Group) Backlog() (n int) {
 	for _, to := range g.into {
 		for _, ring := range to {

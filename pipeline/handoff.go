@@ -25,7 +25,8 @@ func NewHandoff(slots int) *Handoff {
 	return &Handoff{slots: make([]packet.Packet, slots), mask: uint32(slots - 1)}
 }
 
-// Len returns how many packets are in the ring; any thread may ask.
+// Len returns how many packets are in the ring. Consumer, or when both sides have ended:
+// to anybody else one end may move between the two looks.
 func (h *Handoff) Len() int { return int(h.tail.Load() - h.head.Load()) }
 
 // take moves up to room packets into the burst. Consumer only.

@@ -13,9 +13,9 @@ const (
 	maxError4  = 576  // RFC 1812 4.3.2.3
 	maxError6  = 1280 // RFC 4443 2.4 (c)
 	icmpHeader = 8
+	quotedL4   = 8 // RFC 792: of what follows the quoted header, at least
 	errorTTL   = 64
 	errorTOS   = 0xc0 // internetwork control. Source: RFC 1812 4.3.2.5
-
 )
 
 // errorCode is an Answer on the wire: type and code per family.
@@ -115,11 +115,13 @@ func mayAnswer(p *packet.Packet) bool {
 // redirect, time exceeded, parameter problem. Source: RFC 1122 3.2.2.
 func isError4(t uint8) bool { return t == 3 || t == 4 || t == 5 || t == 11 || t == 12 }
 
-// buildError4 writes an ICMP error about p into e.
+// buildError4 writes an ICMP error about p into e. It fits the link to the sender where
+// header and 8 bytes of the packet do, which are quoted in any case. Source: RFC 792.
 func buildError4(e, p *packet.Packet, in *Interface) {
 	const headers = packet.IPv4HeaderLen + icmpHeader
 	quote := p.Network()
-	quote = quote[:min(len(quote), maxError4-headers, int(in.MTU)-headers)]
+	room := max(int(in.MTU)-headers, int(p.L4)+quotedL4)
+	quote = quote[:min(len(quote), maxError4-headers, room)]
 	l3 := makeRoom(e, packet.EtherIPv4, headers+len(quote))
 	h := (*packet.IPv4)(l3)
 	*h = packet.IPv4{0: 0x45, 1: errorTOS, 8: errorTTL, 9: packet.ProtoICMP}

@@ -9,8 +9,8 @@ import (
 
 // Neighbour marks the packets whose next hop has no known address on its link.
 // They wait for it, see hold.go; without a slow path, and when they have waited
-// in vain, they are rejected. What is rejected anyway, because it has expired or
-// does not fit, neither waits nor makes anybody ask.
+// in vain, they are rejected. What the stages behind this one reject, because it has
+// expired or does not fit, is left to them: it neither waits nor makes anybody ask.
 //
 // Needs:  Route, both hooks.
 // Writes: Verdict Await.
@@ -41,7 +41,7 @@ func (s *Neighbour) Process(b *packet.Burst) {
 	}
 }
 
-// refused rejects what the stages behind this one would reject.
+// refused tells whether TTL or MTU will reject the packet.
 func (s *Neighbour) refused(p *packet.Packet) bool {
 	var ttl uint8
 	mayCut := false
@@ -51,15 +51,7 @@ func (s *Neighbour) refused(p *packet.Packet) bool {
 		h := p.IPv4()
 		ttl, mayCut = h.TTL(), h.FragField()&packet.IPv4DontFragment == 0
 	}
-	switch {
-	case ttl <= 1 && !s.snap.Interfaces[p.Ingress].Stealth:
-		p.RejectFor(packet.TTLExpired, packet.TimeExceeded)
-	case p.L3Len() > int(p.MTU) && !mayCut:
-		p.RejectFor(packet.CannotFragment, packet.TooBig)
-	default:
-		return false
-	}
-	return true
+	return ttl <= 1 && !s.snap.Interfaces[p.Ingress].Stealth || p.L3Len() > int(p.MTU) && !mayCut
 }
 
 // target is the neighbour that a packet waits for: its gateway, or on a connected

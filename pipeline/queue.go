@@ -276,7 +276,7 @@ func (w *Worker) count(list []packet.Released) {
 
 func outcome(r *packet.Released, p *packet.Packet, back *resumption) packet.QueueOutcome {
 	switch p.Verdict {
-	case packet.Transmit, packet.Fragment, packet.Punt:
+	case packet.Transmit, packet.Fragment, packet.Punt, packet.Await:
 		if back.joined {
 			return packet.OutcomeJoined
 		}

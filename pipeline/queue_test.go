@@ -334,6 +334,21 @@ func TestQueuedPacketIsJudgedAgain(t *testing.T) {
 	}
 }
 
+// A packet that its listener let pass, and that waits for its next hop's link address
+// now, has gone on: it is not stale. VQ-4, SP-3
+func TestQueuedPacketAwaitsItsNeighbour(t *testing.T) {
+	q := newQueueWorldWith(t, withRules(queueTo(policy.HookIn, policy.QueueTo{})), func(c *Config, _ *world) { c.Resolver = &testResolver{} })
+	q.send(0, stranger4(1))
+	p := q.receive(1)
+	if out := q.decide(p[0], accept); len(out[1]) != 0 || q.outcome(packet.OutcomeConfirmed) != 1 {
+		t.Fatalf("%d frames left, outcomes %v", len(out[1]), q.stats(0).Outcomes)
+	}
+	q.know(ifWAN, s4, macS)
+	if out := q.later(1e6); len(out[1]) != 1 {
+		t.Fatalf("%d frames left", len(out[1]))
+	}
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

@@ -133,26 +133,56 @@ func TestNoRedirect(t *testing.T) {
 	}
 }
 
-// FF-10: fragmentation needed and packet too big quote the TTL that the sender gave.
-// Source: RFC 1812 4.3.2.3.
+// FF-10: fragmentation needed and packet too big quote the TTL that the sender gave,
+// whether the next hop's link address is known or not. Source: RFC 1812 4.3.2.3.
 func TestQuoteIsOriginal(t *testing.T) {
-	for _, stealth := range []bool{false, true} {
+	for _, to := range [][2]netip.Addr{{b4, b6}, {s4, s6}} {
+		for _, stealth := range []bool{false, true} {
+			checkQuotes(t, to, stealth)
+		}
+	}
+}
+
+func checkQuotes(t *testing.T, to [2]netip.Addr, stealth bool) {
+	w := newWorld(t)
+	w.setMTU(1280)
+	w.snapshot.Interfaces[ifLAN].Stealth = stealth
+	w.publish()
+	ip := ip4(a4, to[0], layers.IPProtocolUDP)
+	ip.Flags = layers.IPv4DontFragment
+	v4 := frame(ip, udp(1, 2), data(1300))
+	v6 := frame(ip6(a6, to[1], layers.IPProtocolUDP), udp(1, 2), data(1300))
+	out := w.send(0, v4, v6)
+	if len(out[0]) != 2 {
+		t.Fatalf("%d answers", len(out[0]))
+	}
+	if q := out[0][0][14+28:]; !bytes.Equal(q, v4[14:14+len(q)]) {
+		t.Errorf("to %v, stealth %v: quoted %x", to[0], stealth, q[:20])
+	}
+	if q := out[0][1][14+48:]; !bytes.Equal(q, v6[14:14+len(q)]) {
+		t.Errorf("to %v, stealth %v: quoted %x", to[1], stealth, q[:40])
+	}
+}
+
+// An error quotes the whole header and 8 bytes more, where that is longer than what the
+// link to the sender takes in one piece, too. FF-10, FF-3. Source: RFC 792.
+func TestQuoteOfLongHeader(t *testing.T) {
+	for mtu := 68; mtu <= 100; mtu++ {
 		w := newWorld(t)
-		w.setMTU(1280)
-		w.snapshot.Interfaces[ifLAN].Stealth = stealth
+		w.setMTU(68)
+		in := &w.snapshot.Interfaces[ifLAN]
+		in.MTU, in.Options = uint16(mtu), OptionsForward
 		w.publish()
-		ip := ip4(a4, b4, layers.IPProtocolUDP)
-		ip.Flags = layers.IPv4DontFragment
-		v4, v6 := frame(ip, udp(1, 2), data(1300)), udp6(1300)
-		out := w.send(0, v4, v6)
-		if len(out[0]) != 2 {
-			t.Fatalf("%d answers", len(out[0]))
+		f := withRawOptions(bytes.Repeat([]byte{optionNoOp}, 40))
+		h := (*packet.IPv4)(f[14:])
+		h.SetFragField(packet.IPv4DontFragment)
+		h.UpdateChecksum(f[14 : 14+60])
+		out := w.send(0, f)
+		if len(out[0]) != 1 || w.drops(packet.CannotFragment) != 1 {
+			t.Fatalf("mtu %d: %d answers", mtu, len(out[0]))
 		}
-		if q := out[0][0][14+28:]; !bytes.Equal(q, v4[14:14+len(q)]) {
-			t.Errorf("stealth %v: quoted %x", stealth, q[:20])
-		}
-		if q := out[0][1][14+48:]; !bytes.Equal(q, v6[14:14+len(q)]) {
-			t.Errorf("stealth %v: quoted %x", stealth, q[:40])
+		if q := out[0][0][14+28:]; len(q) < 60+8 || !bytes.Equal(q, f[14:14+len(q)]) {
+			t.Errorf("mtu %d: quoted %x", mtu, q)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func (s *Snapshot) lend(to *Interface) {
 	}
 }
 
-// ingress returns the interface of a frame with a VLAN tag, or 0.
+// tagged returns the interface of a frame with a VLAN tag, or 0.
 func (m *PortMap) tagged(vlan uint16) uint16 {
 	if vlan == 0 { // a priority tag belongs to the untagged network (IEEE 802.1Q 6.9)
 		return m.Untagged

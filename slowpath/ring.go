@@ -47,7 +47,8 @@ func newRing(slots, frameBytes int) (*ring, error) {
 
 func (r *ring) close() error { return r.region.Close() }
 
-// length returns how many frames are in the ring; any thread may ask.
+// length returns how many frames are in the ring. Consumer only: to anybody else one
+// end may move between the two looks.
 func (r *ring) length() int { return int(r.tail.Load() - r.head.Load()) }
 
 func (r *ring) slot(at uint32) (*slotHeader, []byte) {
