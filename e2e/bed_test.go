@@ -170,7 +170,7 @@ func (h *host) configure(topo topology) {
 		fmt.Sprintf("addr add %s/24 dev %s", h.ipv4, h.iface),
 		fmt.Sprintf("addr add %s/64 dev %s nodad", h.ipv6, h.iface),
 		fmt.Sprintf("route add default via %s advmss %d", h.gw4, mtu-40),
-		fmt.Sprintf("-6 route add default via %s advmss %d", h.gw6, mtu-60),
+		fmt.Sprintf("route add default via %s advmss %d", h.gw6, mtu-60),
 	)
 	if topo.resolve {
 		return
@@ -182,7 +182,10 @@ func (h *host) configure(topo topology) {
 }
 
 // forgetPaths makes the host forget what it learnt of path MTUs.
-func (h *host) forgetPaths() { h.ip("route flush cache", "-6 route flush cache") }
+func (h *host) forgetPaths() {
+	h.ip("route flush cache")
+	h.host("ip", "-6", "-n", h.name, "route", "flush", "cache")
+}
 
 // kernelRouter makes the router's kernel do what config says to ffwd.
 func (b *bed) kernelRouter() {

@@ -71,11 +71,13 @@ func (n *namespace) host(args ...string) {
 	}
 }
 
-// ip runs ip in the namespace, once for each line.
+// ip runs ip in the namespace, with a command in each line.
 func (n *namespace) ip(lines ...string) {
 	n.t.Helper()
-	for _, line := range lines {
-		n.host(append([]string{"ip", "-n", n.name}, strings.Fields(line)...)...)
+	c := exec.Command("ip", "-n", n.name, "-batch", "-")
+	c.Stdin = strings.NewReader(strings.Join(lines, "\n"))
+	if out, err := c.CombinedOutput(); err != nil {
+		n.t.Fatalf("%q: %v: %s", lines, err, out)
 	}
 }
 

@@ -77,7 +77,7 @@ func (h *host) forget() { h.ip("neigh flush dev " + h.iface) }
 func checkARP(t *testing.T, b *bed) {
 	for _, h := range []*host{b.client, b.server} {
 		h.forget()
-		out := h.run(t, "arping", "-c", "2", "-w", "5", "-I", h.iface, h.gw4)
+		out := h.run(t, "arping", "-c", "1", "-w", "5", "-I", h.iface, h.gw4)
 		wantMatch(t, out, `(?i)reply from `+h.gw4+` \[`+h.gwMAC+`\]`)
 	}
 	b.client.ping(t, b.client.gw4, "-c", "1")
@@ -90,7 +90,7 @@ func checkARP(t *testing.T, b *bed) {
 func checkDiscovery(t *testing.T, b *bed) {
 	for _, h := range []*host{b.client, b.server} {
 		h.forget()
-		out := h.run(t, "ndisc6", "-1", "-m", "-w", "3000", h.gw6, h.iface)
+		out := h.run(t, "ndisc6", "-1", "-w", "3000", h.gw6, h.iface)
 		wantMatch(t, out, `(?i)`+h.gwMAC)
 		mac, _ := net.ParseMAC(h.gwMAC)
 		linkLocal := fmt.Sprintf("fe80::%x:%xff:fe%02x:%02x%02x", uint16(mac[0]^2)<<8|uint16(mac[1]), mac[2], mac[3], mac[4], mac[5])
@@ -216,6 +216,7 @@ func checkOptions(t *testing.T, b *bed) {
 // found at the first packet. SP-3
 func checkLateNeighbour(t *testing.T, b *bed) {
 	const late = "10.2.2.88"
+	b.probeQuickly()
 	b.client.pingFails(t, `Destination Host Unreachable`, late, "-c", "1", "-W", "5")
 	b.server.ip("addr add " + late + "/24 dev " + b.server.iface)
 	b.client.ping(t, late, "-c", "1", "-W", "2")
@@ -294,7 +295,7 @@ func TestFloodToTheRouter(t *testing.T) {
 				wantMatch(t, out, `Received [1-9]`)
 				out = b.client.run(t, "arping", "-f", "-w", "10", "-I", b.client.iface, b.client.gw4)
 				wantMatch(t, out, `Received [1-9]`)
-				wantMatch(t, b.server.run(t, "ndisc6", "-1", "-m", "-w", "3000", b.server.gw6, b.server.iface), `(?i)`+b.server.gwMAC)
+				wantMatch(t, b.server.run(t, "ndisc6", "-1", "-w", "3000", b.server.gw6, b.server.iface), `(?i)`+b.server.gwMAC)
 			}
 			stop()
 			b.client.ping(t, b.server.ipv4, "-c", "1")
