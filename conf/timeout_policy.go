@@ -66,6 +66,20 @@ func (t Timeouts) With(p *TimeoutPolicy) Timeouts {
 	return t
 }
 
+// ParseTimeouts reads timeouts as they are written, by state.
+func ParseTimeouts(texts map[string]string) (map[string]Duration, Faults) {
+	timeouts, faults := make(map[string]Duration, len(texts)), Faults(nil)
+	for _, state := range sortedKeys(texts) {
+		var d Duration
+		if err := d.UnmarshalText([]byte(texts[state])); err != nil {
+			faults.add(join("timeouts", state), "%v", err)
+			continue
+		}
+		timeouts[state] = d
+	}
+	return timeouts, faults
+}
+
 // Validate returns every fault of a policy that did not come in a Config.
 func (p *TimeoutPolicy) Validate() Faults {
 	v := &validator{c: &Config{}}

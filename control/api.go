@@ -50,6 +50,7 @@ func (s *Switch) apiHandler() http.Handler {
 	for _, e := range endpoints {
 		mux.Handle(e.path, e)
 	}
+	mux.HandleFunc("/v1/flows/stream", s.streamFlows)
 	mux.HandleFunc("/v1/flows/events", s.streamFlowEvents)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusNotFound, apiError{Error: fmt.Sprintf("no such path: %s", r.URL.Path)})
@@ -67,8 +68,7 @@ func (e endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxDocument)
 	answer, err := e.answer(r)
 	if err != nil {
-		status, body := describe(err)
-		writeJSON(w, status, body)
+		refuse(w, err)
 		return
 	}
 	if text, ok := answer.([]byte); ok {
@@ -118,6 +118,15 @@ func describe(err error) (int, apiError) {
 		return http.StatusServiceUnavailable, body
 	}
 	return http.StatusInternalServerError, body
+}
+
+// refuse answers with an error.
+func refuse(w http.ResponseWriter, err error) {
+	status, body := describe(err)
+	if status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", http.MethodGet)
+	}
+	writeJSON(w, status, body)
 }
 
 // writeJSON writes an answer. A client that went away is no concern of ours.

@@ -1,12 +1,10 @@
 package control
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -74,83 +72,39 @@ type FlowEvent struct {
 }
 
 const (
-	flowStep   = 128     // table entries a worker looks at between two polls
 	eventSlots = 1 << 12 // events per worker that wait for the reader
 	eventPause = 20 * time.Millisecond
 )
 
-// getFlows walks the workers' tables in steps, from where the client left off.
+// getFlows answers with as many flows as fit, from where the client left off.
 func (s *Switch) getFlows(r *http.Request) (any, error) {
 	limit, err := limitOf(r)
 	if err != nil {
 		return nil, err
 	}
-	filter, err := filterOf(r.URL.Query())
+	filter, err := filterOf(r.URL.Query(), "limit", "after")
 	if err != nil {
 		return nil, err
 	}
-	at, from, err := parseCursor(r.URL.Query().Get("after"))
-	if err != nil {
+	reader := s.readFlows(&filter)
+	if reader.at, reader.from, err = parseCursor(r.URL.Query().Get("after")); err != nil {
 		return nil, err
 	}
 	list := FlowList{Flows: []FlowStatus{}}
-	step := make([]ct.Info, 0, flowStep) // filled on the worker's thread, which must not allocate
-	for ; at < len(s.workers); at, from = at+1, 0 {
-		for more := s.workers[at].Table() != nil; more; more = from != 0 {
-			room := limit - len(list.Flows)
-			if room == 0 {
-				list.Next = fmt.Sprintf("%d:%d", at, from)
-				return list, nil
-			}
-			step = step[:0]
-			from, err = s.walk(r.Context(), s.workers[at], from, &filter, func(_ uint32, f *ct.Info) bool {
-				step = append(step, *f)
-				return len(step) < room
-			})
-			if err != nil {
-				return nil, err
-			}
-			for i := range step {
-				list.Flows = append(list.Flows, s.flowStatus(at, &step[i]))
-			}
+	for len(list.Flows) < limit {
+		worker, flows, err := reader.next(r.Context(), limit-len(list.Flows))
+		if err != nil {
+			return nil, err
+		}
+		for i := range flows {
+			list.Flows = append(list.Flows, s.flowStatus(worker, &flows[i]))
+		}
+		if reader.ended() {
+			return list, nil
 		}
 	}
+	list.Next = fmt.Sprintf("%d:%d", reader.at, reader.from)
 	return list, nil
-}
-
-// walk takes one step through a worker's table, on its thread, and visits the
-// flows that the filter chooses. It returns where to go on, 0 at the end. A flow
-// whose time has passed is none any more, although the wheel has not come by.
-func (s *Switch) walk(ctx context.Context, w *worker, from uint32, filter *ct.Filter, visit func(i uint32, f *ct.Info) bool) (uint32, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	err := w.Do(func() {
-		now := s.clock.Now()
-		from = w.Table().Walk(from, flowStep, func(i uint32) bool {
-			f := w.Table().Info(i, now)
-			return f.Expires <= 0 || !filter.Match(&f) || visit(i, &f)
-		})
-	})
-	return from, err
-}
-
-// each visits every flow that the filter chooses, worker by worker, in steps.
-func (s *Switch) each(r *http.Request, filter *ct.Filter, visit func(t *ct.Table, i uint32)) (n uint64, err error) {
-	for _, w := range s.workers {
-		from := uint32(0)
-		for more := w.Table() != nil; more; more = from != 0 {
-			from, err = s.walk(r.Context(), w, from, filter, func(i uint32, _ *ct.Info) bool {
-				n++
-				visit(w.Table(), i)
-				return true
-			})
-			if err != nil {
-				return n, err
-			}
-		}
-	}
-	return n, nil
 }
 
 func (s *Switch) countFlows(r *http.Request) (any, error) {
@@ -158,20 +112,20 @@ func (s *Switch) countFlows(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.each(r, &filter, func(*ct.Table, uint32) {})
+	n, err := s.eachFlow(r.Context(), &filter, func(*ct.Table, uint32) {})
 	return FlowCount{n}, err
 }
 
 // deleteFlows deletes what a filter chooses; without one, ?all=1 must say so.
 func (s *Switch) deleteFlows(r *http.Request) (any, error) {
-	filter, err := filterOf(r.URL.Query())
+	filter, err := filterOf(r.URL.Query(), "all")
 	if err != nil {
 		return nil, err
 	}
 	if filter.Empty() && r.URL.Query().Get("all") != "1" {
 		return nil, badRequest("no filter chooses flows: say all=1 to delete every flow")
 	}
-	n, err := s.each(r, &filter, func(t *ct.Table, i uint32) { t.Delete(i) })
+	n, err := s.eachFlow(r.Context(), &filter, func(t *ct.Table, i uint32) { t.Delete(i) })
 	return FlowCount{n}, err
 }
 
@@ -180,7 +134,6 @@ func (s *Switch) deleteFlows(r *http.Request) (any, error) {
 func (s *Switch) streamFlowEvents(w http.ResponseWriter, r *http.Request) {
 	filter, err := filterOf(r.URL.Query())
 	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet)
 		err = requestError{http.StatusMethodNotAllowed, "/v1/flows/events takes GET only"}
 	}
 	rings := make([]*ct.Events, len(s.workers))
@@ -189,8 +142,7 @@ func (s *Switch) streamFlowEvents(w http.ResponseWriter, r *http.Request) {
 		err = s.listen(rings)
 	}
 	if err != nil {
-		status, body := describe(err)
-		writeJSON(w, status, body)
+		refuse(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -257,74 +209,6 @@ func (s *Switch) silence(rings []*ct.Events) {
 			_ = s.workers[i].Do(func() { s.workers[i].Table().Silence(ring) })
 		}
 	}
-}
-
-// filterOf reads a filter from a request: proto, src, dst, sport, dport, zone, mark,
-// state, family.
-func filterOf(q url.Values) (f ct.Filter, err error) {
-	if text := q.Get("proto"); text != "" {
-		var p conf.Protocol
-		if err := p.UnmarshalText([]byte(text)); err != nil {
-			return f, badRequest("proto: %v", err)
-		}
-		n, _ := p.Number()
-		f.Proto = &n
-	}
-	for _, a := range []struct {
-		key string
-		to  *netip.Prefix
-	}{{"src", &f.Src}, {"dst", &f.Dst}} {
-		if text := q.Get(a.key); text != "" {
-			if *a.to, err = prefixOf(text); err != nil {
-				return f, badRequest("%s: %q is neither an address nor a prefix", a.key, text)
-			}
-		}
-	}
-	for _, n := range []struct {
-		key string
-		to  **uint16
-	}{{"sport", &f.SrcPort}, {"dport", &f.DstPort}, {"zone", &f.Zone}} {
-		if text := q.Get(n.key); text != "" {
-			v, err := strconv.ParseUint(text, 0, 16)
-			if err != nil {
-				return f, badRequest("%s: %q is not a number in 0..65535", n.key, text)
-			}
-			small := uint16(v)
-			*n.to = &small
-		}
-	}
-	if text := q.Get("mark"); text != "" {
-		value, mask, masked := strings.Cut(text, "/")
-		v, errV := strconv.ParseUint(value, 0, 32)
-		m, errM := uint64(1<<32-1), error(nil)
-		if masked {
-			m, errM = strconv.ParseUint(mask, 0, 32)
-		}
-		if errV != nil || errM != nil || v&^m != 0 {
-			return f, badRequest("mark: %q is not a 32-bit number, or number/mask", text)
-		}
-		f.Mark, f.MarkMask = uint32(v), uint32(m)
-	}
-	if f.State = q.Get("state"); f.State != "" && !ct.KnownState(f.State) {
-		return f, badRequest("state: %q is no tracker's, nor UNREPLIED or ASSURED", f.State)
-	}
-	switch q.Get("family") {
-	case "":
-	case "ipv4":
-		f.Family = 4
-	case "ipv6":
-		f.Family = 6
-	default:
-		return f, badRequest("family: %q is neither ipv4 nor ipv6", q.Get("family"))
-	}
-	return f, nil
-}
-
-func prefixOf(text string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	return netip.ParsePrefix(text)
 }
 
 // parseCursor reads where a listing goes on: a worker's number and an entry of

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"ffwd/conf"
 	"ffwd/ct"
@@ -72,22 +73,14 @@ func (s *Switch) postTimeout(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var p conf.TimeoutPolicy
-	body := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxPolicyBytes))
-	body.DisallowUnknownFields()
-	if err := body.Decode(&p); err != nil {
-		return nil, badRequest("body: %v", err)
-	}
-	if _, err := body.Token(); !errors.Is(err, io.EOF) {
-		return nil, badRequest("body: more than one policy")
-	}
-	if faults := p.Validate(); len(faults) > 0 {
-		return nil, faults
+	p, err := readPolicy(r)
+	if err != nil {
+		return nil, err
 	}
 	if !s.Config().CT.Enabled {
 		return nil, requestError{http.StatusConflict, "timeout policies have no use without connection tracking: ct.enabled is false"}
 	}
-	if err := s.setPolicy(&p, replace); err != nil {
+	if err := s.setPolicy(p, replace); err != nil {
 		return nil, policyError(err)
 	}
 	s.log.Info("timeout policy set", "policy", p.Name, "family", p.Family, "protocol", p.Protocol, "replace", replace)
@@ -97,6 +90,34 @@ func (s *Switch) postTimeout(r *http.Request) (any, error) {
 		}
 	}
 	return nil, requestError{http.StatusNotFound, fmt.Sprintf("timeout policy %q was deleted meanwhile", p.Name)}
+}
+
+// readPolicy reads the body of a request. Its errors name the field.
+func readPolicy(r *http.Request) (*conf.TimeoutPolicy, error) {
+	var text struct {
+		Name     string
+		Family   conf.Family
+		Protocol conf.Tracker
+		Timeouts map[string]string
+	}
+	body := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxPolicyBytes))
+	body.DisallowUnknownFields()
+	var wrong *json.UnmarshalTypeError
+	switch err := body.Decode(&text); {
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return nil, badRequest("%s: is a JSON %s; want a %s", strings.ToLower(wrong.Field), wrong.Value, wrong.Type.Kind())
+	case err != nil:
+		return nil, badRequest("body: %v", err)
+	}
+	if _, err := body.Token(); !errors.Is(err, io.EOF) {
+		return nil, badRequest("body: more than one policy")
+	}
+	timeouts, faults := conf.ParseTimeouts(text.Timeouts)
+	p := &conf.TimeoutPolicy{Name: text.Name, Family: text.Family, Protocol: text.Protocol, Timeouts: timeouts}
+	if faults = append(faults, p.Validate()...); len(faults) > 0 {
+		return nil, faults
+	}
+	return p, nil
 }
 
 // TimeoutDeletion answers POST /v1/timeouts/delete.

@@ -308,9 +308,14 @@ func (s *Switch) detach(ctx context.Context) {
 			continue
 		}
 		from := uint32(0)
-		step := func() { from = w.Table().Detach(&set, from, flowStep) }
-		for err := w.Do(step); err == nil && from != 0 && ctx.Err() == nil; {
-			err = w.Do(step)
+		for more := true; more; {
+			steps := 0
+			err := w.DoInSteps(func() bool {
+				from = w.Table().Detach(&set, from, flowStep)
+				steps++
+				return from != 0 && steps < flowSteps
+			})
+			more = err == nil && from != 0 && ctx.Err() == nil
 		}
 	}
 }

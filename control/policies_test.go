@@ -19,8 +19,13 @@ const trafficFlows = 20
 // 10.0.0.0/8 by way of a rule with a timeout policy.
 func traffic(t *testing.T, policies, rule string) string {
 	t.Helper()
+	return trafficOf(t, trafficFlows, policies, rule)
+}
+
+func trafficOf(t *testing.T, flows int, policies, rule string) string {
+	t.Helper()
 	var in bytes.Buffer
-	if _, err := (capture.Spec{Flows: trafficFlows, Packets: 10 * trafficFlows, Seed: 1}).Write(&in); err != nil {
+	if _, err := (capture.Spec{Flows: flows, Packets: 10 * flows, Seed: 1}).Write(&in); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "in.pcap")

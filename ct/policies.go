@@ -219,6 +219,9 @@ func (ps *Policies) Find(name string) (Policy, uint16, bool) {
 
 // NameOf returns the name that the policy at index has or had, "" for none.
 func (ps *Policies) NameOf(index uint16) string {
+	if index == 0 {
+		return ""
+	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if o := ps.objects[index%MaxPolicies]; o != nil {

@@ -29,10 +29,12 @@ func newMailbox() mailbox {
 	return mailbox{turn: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
-// request is something that control wants done between two polls.
+// request is something that control wants done between two polls, in as many steps as it
+// has, one a poll.
 type request struct {
-	do    func()
-	taken atomic.Bool // by the worker to do it, or by Do to have it left undone
+	step  func() (more bool)
+	taken atomic.Bool   // while the worker is at a step, or by DoInSteps to have the rest left undone
+	steps atomic.Uint32 // done so far
 	done  chan struct{}
 }
 
@@ -49,10 +51,18 @@ func (m *mailbox) end() {
 	close(m.stopped)
 }
 
-// answer does what control wants. A request that nobody waits for any more is left undone.
+// answer does a step of what control wants. A request that nobody waits for any more is left
+// undone. Only the worker calls it, and only when there is a request.
 func (m *mailbox) answer() {
-	if r := m.post.Swap(nil); r != nil && r.taken.CompareAndSwap(false, true) {
-		r.do()
+	r := m.post.Load()
+	switch {
+	case !r.taken.CompareAndSwap(false, true):
+		m.post.Store(nil)
+	case r.step():
+		r.steps.Add(1)
+		r.taken.Store(false)
+	default:
+		m.post.Store(nil)
 		close(r.done)
 	}
 }
@@ -65,6 +75,14 @@ func (m *mailbox) answer() {
 // once when it has not looked since that happened before; then f does not run, not even
 // later, so that what it uses is the caller's again.
 func (w *Worker) Do(f func()) error {
+	return w.DoInSteps(func() bool { f(); return false })
+}
+
+// DoInSteps is Do for what would be too long between two polls: step runs once after each
+// poll until it returns false. The caller is woken once for all of them, which costs more
+// than a short step does. When it returns ErrStuck some steps may have been done.
+// Source: CT-9.
+func (w *Worker) DoInSteps(step func() (more bool)) error {
 	m := &w.mail
 	patience := time.NewTimer(mailPatience)
 	defer patience.Stop()
@@ -74,29 +92,39 @@ func (w *Worker) Do(f func()) error {
 		return w.stuck()
 	}
 	defer func() { <-m.turn }()
+	r := &request{step: step, done: make(chan struct{})}
 	if !m.running.Load() {
-		f()
+		r.finish()
 		return nil
 	}
-	r := &request{do: f, done: make(chan struct{})}
 	if !m.post.CompareAndSwap(nil, r) { // what was withdrawn still lies there
 		return w.stuck()
 	}
-	select {
-	case <-r.done:
-		return nil
-	case <-m.stopped:
-		if r.taken.CompareAndSwap(false, true) { // the worker left without looking
-			f()
+	for before := uint32(0); ; {
+		select {
+		case <-r.done:
 			return nil
-		}
-	case <-patience.C:
-		if r.taken.CompareAndSwap(false, true) {
-			return w.stuck()
+		case <-m.stopped:
+			if r.taken.CompareAndSwap(false, true) { // the worker left before the end
+				r.finish()
+			}
+			return nil
+		case <-patience.C:
+			steps := r.steps.Load()
+			if steps == before && r.taken.CompareAndSwap(false, true) {
+				return w.stuck()
+			}
+			before = steps // it goes on, or is at a step, which is short
+			patience.Reset(mailPatience)
 		}
 	}
-	<-r.done // it is at it, and f is short
-	return nil
+}
+
+// finish does the steps that are left in the caller's thread.
+func (r *request) finish() {
+	for more := true; more; {
+		more = r.step()
+	}
 }
 
 func (w *Worker) stuck() error {

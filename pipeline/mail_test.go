@@ -116,6 +116,57 @@ func TestRequestsAreDoneOnce(t *testing.T) {
 	}
 }
 
+// What is done in steps is done one step a poll, in order, and to its end when the worker
+// leaves in between; when it sticks in between, the rest is left undone.
+//
+// Source: CT-9.
+func TestRequestsInSteps(t *testing.T) {
+	w, q, group := sticking(t)
+	for begun := false; !begun; {
+		if err := w.Do(func() { begun = w.counter.Polls > 0 }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var polls []uint64
+	step := func() bool {
+		polls = append(polls, w.counter.Polls)
+		return len(polls) < 50
+	}
+	if err := w.DoInSteps(step); err != nil || len(polls) != 50 {
+		t.Fatalf("%d steps, %v", len(polls), err)
+	}
+	for i := range polls {
+		if polls[i] != polls[0]+uint64(i) {
+			t.Fatalf("steps in the polls %v", polls)
+		}
+	}
+	done := 0
+	err := w.DoInSteps(func() bool {
+		done++
+		q.stick.Store(done == 10) // in the next poll, before its step
+		return true
+	})
+	if !errors.Is(err, ErrStuck) || done != 10 {
+		t.Errorf("after %d steps: %v", done, err)
+	}
+	close(q.release)
+	for err = ErrStuck; errors.Is(err, ErrStuck); {
+		err = w.Do(func() {})
+	}
+	if err != nil || done != 10 {
+		t.Fatalf("%d steps after it gave up: %v", done, err)
+	}
+	done = 0
+	if err := w.DoInSteps(func() bool {
+		if done++; done == 10 {
+			group.Stop()
+		}
+		return done < 1000
+	}); err != nil || done != 1000 {
+		t.Errorf("%d steps of a worker that left: %v", done, err)
+	}
+}
+
 // The workers of a group that is aborted leave without the one that is stuck.
 func TestAbortLeavesTheStuckBehind(t *testing.T) {
 	w := pair(t, 64)

@@ -57,7 +57,7 @@ func (f *socketFlags) client() (*client, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
 	}
-	return &client{path, http.Client{Timeout: clientTimeout, Transport: &http.Transport{DialContext: dial}}}, nil
+	return &client{path, http.Client{Timeout: clientTimeout, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
 }
 
 // get asks for a path and stores the answer.
@@ -92,8 +92,30 @@ func (c *client) do(method, path string, query url.Values, body []byte, answer a
 // maxLine bounds a line of a stream, in bytes.
 const maxLine = 1 << 20
 
-// follow hands on an endless answer line by line, until the switch ends it.
+// follow hands on an answer of any length line by line, until the switch ends it.
 func (c *client) follow(path string, query url.Values, show func(line []byte) error) error {
+	return c.stream(path, query, func(body io.Reader) error {
+		lines := bufio.NewScanner(body)
+		lines.Buffer(nil, maxLine)
+		for lines.Scan() {
+			if err := show(lines.Bytes()); err != nil {
+				return err
+			}
+		}
+		return lines.Err()
+	})
+}
+
+// copyStream prints an answer of any length.
+func (c *client) copyStream(w io.Writer, path string, query url.Values) error {
+	return c.stream(path, query, func(body io.Reader) error {
+		_, err := io.Copy(w, body)
+		return err
+	})
+}
+
+// stream asks for an answer that may take for ever.
+func (c *client) stream(path string, query url.Values, read func(io.Reader) error) error {
 	endless := c.http
 	endless.Timeout = 0
 	response, err := c.ask(&endless, http.MethodGet, path, query, nil)
@@ -101,14 +123,10 @@ func (c *client) follow(path string, query url.Values, show func(line []byte) er
 		return err
 	}
 	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, maxLine)
-	for lines.Scan() {
-		if err := show(lines.Bytes()); err != nil {
-			return err
-		}
+	if err = read(response.Body); errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("the answer of %s broke off: its log says why", c.socket)
 	}
-	return lines.Err()
+	return err
 }
 
 // ask sends a request; an answer that is no error is the caller's to close.

@@ -9,9 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ffwd/control"
 )
@@ -22,6 +22,7 @@ type tracker struct {
 	json   bool
 	limit  int
 	all    bool
+	flags  *pflag.FlagSet
 	filter map[string]*string
 }
 
@@ -63,6 +64,7 @@ func ctCommand() *cobra.Command {
 			},
 		}
 		t.add(sub)
+		t.flags = sub.Flags()
 		sub.Flags().BoolVar(&t.json, "json", false, "print JSON")
 		for _, f := range flowFilters {
 			t.filter[f[0]] = sub.Flags().String(f[0], "", f[1])
@@ -79,60 +81,50 @@ func ctCommand() *cobra.Command {
 	return c
 }
 
-// query returns the filters that are given.
+// query returns the filters that are given. One that is given empty is the switch's to
+// refuse: left out it would choose more than was meant.
 func (t *tracker) query() url.Values {
 	q := url.Values{}
-	for name, value := range t.filter {
-		if *value != "" {
-			q.Set(name, *value)
+	t.flags.Visit(func(f *pflag.Flag) {
+		if value, ok := t.filter[f.Name]; ok {
+			q.Set(f.Name, *value)
 		}
-	}
+	})
 	return q
 }
 
-// list prints page by page, so that neither side holds more than one.
+// list prints what the switch sends as it comes, so that neither side holds the listing.
 func (t *tracker) list(c *client, w io.Writer) error {
-	all := control.FlowList{Flows: []control.FlowStatus{}}
-	next, err := eachPage(c, t.query(), t.limit, func(flows []control.FlowStatus) error {
-		if t.json {
-			all.Flows = append(all.Flows, flows...)
-			return nil
-		}
-		out := bufio.NewWriter(w)
-		for i := range flows {
-			fmt.Fprintln(out, flowLine(&flows[i]))
-		}
-		return out.Flush()
-	})
-	if err != nil || !t.json {
-		return err
+	query := t.query()
+	if t.limit != 0 {
+		query.Set("limit", strconv.Itoa(t.limit))
 	}
-	all.Next = next
-	return printJSON(w, all)
+	if t.json {
+		return c.flowsJSON(w, query)
+	}
+	query.Set("format", "text")
+	return c.copyStream(w, flowStream, query)
 }
 
-// eachPage asks for flows page by page until limit, if it is not 0, and returns
-// where the next page would begin.
-func eachPage(c *client, query url.Values, limit int, show func([]control.FlowStatus) error) (next string, err error) {
-	for shown := 0; ; {
-		page := flowPage
-		if limit > 0 {
-			page = min(page, limit-shown)
-		}
-		query.Set("limit", strconv.Itoa(page))
-		var list control.FlowList
-		if err := c.get("/v1/flows", query, &list); err != nil {
-			return "", err
-		}
-		shown += len(list.Flows)
-		if err := show(list.Flows); err != nil {
-			return "", err
-		}
-		if list.Next == "" || limit > 0 && shown >= limit {
-			return list.Next, nil
-		}
-		query.Set("after", list.Next)
+// flowStream is the path of listings of any length.
+const flowStream = "/v1/flows/stream"
+
+// flowsJSON prints a listing of flows as one JSON document.
+func (c *client) flowsJSON(w io.Writer, query url.Values) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	separator := "\n"
+	fmt.Fprint(out, `{"flows": [`)
+	err := c.follow(flowStream, query, func(line []byte) error {
+		fmt.Fprint(out, separator)
+		separator = ",\n"
+		_, err := out.Write(line)
+		return err
+	})
+	if err != nil {
+		return err
 	}
+	fmt.Fprintln(out, "\n]}")
+	return out.Flush()
 }
 
 func (t *tracker) count(c *client, w io.Writer) error {
@@ -175,62 +167,7 @@ func (t *tracker) events(c *client, w io.Writer) error {
 			_, err := fmt.Fprintf(w, "%d events lost\n", e.Lost)
 			return err
 		}
-		_, err := fmt.Fprintf(w, "%9s %s\n", "["+e.Event+"]", flowLine(e.Flow))
+		_, err := fmt.Fprintf(w, "%9s %s\n", "["+e.Event+"]", e.Flow.AppendLine(nil))
 		return err
 	})
-}
-
-// flowLine is a flow as conntrack -L -o extended prints it.
-func flowLine(f *control.FlowStatus) string {
-	var b strings.Builder
-	family := 2 // AF_INET
-	if f.Family == "ipv6" {
-		family = 10
-	}
-	name := f.Protocol
-	if name == strconv.Itoa(int(f.ProtocolNumber)) {
-		name = "unknown"
-	}
-	fmt.Fprintf(&b, "%-8s %d %-8s %d %d ", f.Family, family, name, f.ProtocolNumber, max(0, int64(f.ExpiresS)))
-	if name == "tcp" || name == "sctp" {
-		b.WriteString(f.State + " ")
-	}
-	half := func(t *control.Tuple, packets, bytes uint64, answer bool) {
-		fmt.Fprintf(&b, "src=%s dst=%s ", t.Src, t.Dst)
-		switch {
-		case f.ICMP != nil:
-			kind := f.ICMP.Type
-			if answer {
-				kind = answerTo(kind)
-			}
-			fmt.Fprintf(&b, "type=%d code=%d id=%d ", kind, f.ICMP.Code, f.ICMP.ID)
-		case name == "gre":
-			b.WriteString("srckey=0x0 dstkey=0x0 ")
-		case name == "tcp" || name == "udp" || name == "sctp":
-			fmt.Fprintf(&b, "sport=%d dport=%d ", t.SrcPort, t.DstPort)
-		}
-		fmt.Fprintf(&b, "packets=%d bytes=%d ", packets, bytes)
-	}
-	half(&f.Original, f.Packets[0], f.Bytes[0], false)
-	if !f.Replied {
-		b.WriteString("[UNREPLIED] ")
-	}
-	half(&f.Reply, f.Packets[1], f.Bytes[1], true)
-	if f.Assured {
-		b.WriteString("[ASSURED] ")
-	}
-	fmt.Fprintf(&b, "mark=%d ", f.Mark)
-	if f.Zone != 0 {
-		fmt.Fprintf(&b, "zone=%d ", f.Zone)
-	}
-	b.WriteString("use=1")
-	return b.String()
-}
-
-// answerTo returns the ICMP type that answers a query's. Source: RFC 792, RFC 4443.
-func answerTo(query uint8) uint8 {
-	if query == 8 {
-		return 0
-	}
-	return query + 1
 }

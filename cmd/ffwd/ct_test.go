@@ -3,13 +3,13 @@ package main
 import (
 	"bufio"
 	"io"
-	"net/netip"
+	"net"
+	"net/http"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-
-	"ffwd/control"
 )
 
 // CT-10: what the switch tracks is listed, counted and deleted by filters.
@@ -30,7 +30,7 @@ func TestCt(t *testing.T) {
 	if len(lines) != bedFlows || !strings.HasPrefix(lines[0], "ipv4     2 udp      17 ") || !strings.Contains(lines[0], " [UNREPLIED] src=") {
 		t.Errorf("%d lines, the first: %s", len(lines), lines[0])
 	}
-	if out := run(exitOK, "list", "--limit", "3", "--json"); strings.Count(out, `"protocol": "udp"`) != 3 {
+	if out := run(exitOK, "list", "--limit", "3", "--json"); strings.Count(out, `"protocol":"udp"`) != 3 {
 		t.Errorf("3 flows: %s", out)
 	}
 	if out := run(exitOK, "count"); strings.TrimSpace(out) != "100" {
@@ -98,23 +98,24 @@ func TestCt(t *testing.T) {
 	}
 }
 
-// CT-10: lines are those of conntrack -L -o extended. Source: the output of conntrack 1.4.7.
-func TestFlowLine(t *testing.T) {
-	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	for want, f := range map[string]control.FlowStatus{
-		"ipv4     2 tcp      6 431999 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=1024 dport=80 packets=3 bytes=200 src=10.0.0.2 dst=10.0.0.1 sport=80 dport=1024 packets=2 bytes=100 [ASSURED] mark=7 zone=5 use=1": {
-			Family: "ipv4", Protocol: "tcp", ProtocolNumber: 6, State: "ESTABLISHED", Original: control.Tuple{Src: a, Dst: b, SrcPort: 1024, DstPort: 80},
-			Reply: control.Tuple{Src: b, Dst: a, SrcPort: 80, DstPort: 1024}, Packets: [2]uint64{3, 2}, Bytes: [2]uint64{200, 100},
-			Mark: 7, Zone: 5, Replied: true, Assured: true, ExpiresS: 431999.5},
-		"ipv4     2 icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=9 packets=1 bytes=84 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=9 packets=0 bytes=0 mark=0 use=1": {
-			Family: "ipv4", Protocol: "icmp", ProtocolNumber: 1, State: "QUERY", Original: control.Tuple{Src: a, Dst: b, SrcPort: 9, DstPort: 9},
-			Reply: control.Tuple{Src: b, Dst: a, SrcPort: 9, DstPort: 9}, ICMP: &control.ICMPQuery{Type: 8, ID: 9}, Packets: [2]uint64{1}, Bytes: [2]uint64{84}, ExpiresS: 29.9},
-		"ipv4     2 unknown  89 599 src=10.0.0.1 dst=10.0.0.2 packets=1 bytes=20 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 packets=0 bytes=0 mark=0 use=1": {
-			Family: "ipv4", Protocol: "89", ProtocolNumber: 89, State: "NONE", Original: control.Tuple{Src: a, Dst: b}, Reply: control.Tuple{Src: b, Dst: a},
-			Packets: [2]uint64{1}, Bytes: [2]uint64{20}, ExpiresS: 599.9},
-	} {
-		if got := flowLine(&f); got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
+// CT-10: a listing that ends early is no listing: the command says so and fails.
+func TestBrokenListing(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte("{}\n"))
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})}
+	go server.Serve(l)
+	defer server.Close()
+	for _, args := range [][]string{{"ct", "list"}, {"ct", "list", "--json"}, {"show", "flows"}} {
+		r := call(t, append(args, "--socket", socket)...)
+		if r.code != exitFault || !strings.Contains(r.stderr, "broke off") || strings.Contains(r.stdout, "]}") {
+			t.Errorf("%v: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
 		}
 	}
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -131,36 +134,33 @@ func (s *shower) drops(c *client, w io.Writer) error {
 	return t.Flush()
 }
 
-// flowPage is how many flows, or rules, one request asks for.
-const flowPage = 1000
+// pageLines is how many flows are aligned with each other, or rules are asked for at once.
+const pageLines = 1000
 
-// flows lists page by page, so that neither side holds more than one.
+// flows prints what the switch sends as it comes, so that neither side holds the listing.
 func (s *shower) flows(c *client, w io.Writer) error {
-	if !s.json {
-		fmt.Fprintln(w, "proto state original -> packets bytes reply -> packets bytes age expires")
+	query := url.Values{}
+	if s.limit != 0 {
+		query.Set("limit", strconv.Itoa(s.limit))
 	}
-	all := control.FlowList{Flows: []control.FlowStatus{}}
-	next, err := eachPage(c, url.Values{}, s.limit, func(flows []control.FlowStatus) error {
-		if s.json {
-			all.Flows = append(all.Flows, flows...)
-			return nil
+	if s.json {
+		return c.flowsJSON(w, query)
+	}
+	fmt.Fprintln(w, "proto state original -> packets bytes reply -> packets bytes age expires")
+	t, lines := table(w), 0
+	err := c.follow(flowStream, query, func(line []byte) error {
+		var f control.FlowStatus
+		if err := json.Unmarshal(line, &f); err != nil {
+			return err
 		}
-		return printFlows(w, flows)
-	})
-	if err != nil || !s.json {
-		return err
-	}
-	all.Next = next
-	return printJSON(w, all)
-}
-
-func printFlows(w io.Writer, flows []control.FlowStatus) error {
-	t := table(w)
-	for _, f := range flows {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%.0fs\t%.0fs\t\n", f.Protocol, f.State,
 			arrow(f.Original), f.Packets[0], f.Bytes[0], arrow(f.Reply), f.Packets[1], f.Bytes[1], f.AgeS, f.ExpiresS)
-	}
-	return t.Flush()
+		if lines++; lines%pageLines == 0 {
+			return t.Flush()
+		}
+		return nil
+	})
+	return errors.Join(err, t.Flush())
 }
 
 func arrow(t control.Tuple) string {

@@ -15,7 +15,7 @@ import (
 func (s *shower) rules(c *client, w io.Writer) error {
 	all := control.RuleList{Rules: []control.RuleStatus{}}
 	for {
-		page := flowPage
+		page := pageLines
 		if s.limit > 0 {
 			page = min(page, s.limit-len(all.Rules))
 		}

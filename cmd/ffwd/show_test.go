@@ -26,7 +26,7 @@ func TestShow(t *testing.T) {
 		{"drops", "received", `"transmitted": 1000`},
 		{"mirror", "no slow path: slow_path.enabled is off", `"on": false`},
 		{"punts", "no slow path: slow_path.enabled is off", `"on": false`},
-		{"flows", "UNREPLIED", `"state": "UNREPLIED"`},
+		{"flows", "UNREPLIED", `"state":"UNREPLIED"`},
 		{"rules", "default", `"defaults"`},
 		{"routes", "via 192.168.2.2 on out 02:00:00:00:01:02", `"via": "192.168.2.2"`},
 		{"config", "[[ports]]", `"socket": "` + b.path("run/ffwd.sock") + `"`},

@@ -135,24 +135,20 @@ func (t *timeoutPolicies) policy(args []string) (*conf.TimeoutPolicy, error) {
 	if len(args) == 0 || strings.Contains(args[0], "=") {
 		return nil, errors.New("no policy named: give its name before its timeouts")
 	}
-	p := &conf.TimeoutPolicy{
-		Name: args[0], Family: conf.Family(t.family), Protocol: conf.Tracker(t.protocol), Timeouts: map[string]conf.Duration{},
-	}
+	texts := map[string]string{}
 	for _, arg := range args[1:] {
 		state, text, found := strings.Cut(arg, "=")
 		if !found {
 			return nil, fmt.Errorf("%q is not STATE=DURATION, as in established=2h", arg)
 		}
-		if _, twice := p.Timeouts[state]; twice {
+		if _, twice := texts[state]; twice {
 			return nil, fmt.Errorf("%s is given twice", state)
 		}
-		var d conf.Duration
-		if err := d.UnmarshalText([]byte(text)); err != nil {
-			return nil, fmt.Errorf("%s: %w", state, err)
-		}
-		p.Timeouts[state] = d
+		texts[state] = text
 	}
-	if faults := p.Validate(); len(faults) > 0 {
+	timeouts, faults := conf.ParseTimeouts(texts)
+	p := &conf.TimeoutPolicy{Name: args[0], Family: conf.Family(t.family), Protocol: conf.Tracker(t.protocol), Timeouts: timeouts}
+	if faults = append(faults, p.Validate()...); len(faults) > 0 {
 		return nil, faults
 	}
 	return p, nil

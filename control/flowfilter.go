@@ -1,0 +1,98 @@
+package control
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ffwd/conf"
+	"ffwd/ct"
+)
+
+// filterKeys are what a request may say of the flows that it is about.
+var filterKeys = []string{"proto", "src", "dst", "sport", "dport", "zone", "mark", "state", "family"}
+
+// filterOf reads a filter from a request that may have these other keys. What it does not
+// understand it refuses: a filter left out could mean that every flow is deleted.
+func filterOf(q url.Values, others ...string) (f ct.Filter, err error) {
+	for _, key := range slices.Sorted(maps.Keys(q)) {
+		switch values := q[key]; {
+		case !slices.Contains(filterKeys, key) && !slices.Contains(others, key):
+			return f, badRequest("%s: no such filter: there are %s", key, strings.Join(filterKeys, ", "))
+		case len(values) > 1:
+			return f, badRequest("%s: given %d times", key, len(values))
+		case values[0] == "" && slices.Contains(filterKeys, key):
+			return f, badRequest("%s: is empty: leave it out to choose any", key)
+		}
+	}
+	if text := q.Get("proto"); text != "" {
+		var p conf.Protocol
+		if err := p.UnmarshalText([]byte(text)); err != nil {
+			return f, badRequest("proto: %v", err)
+		}
+		n, _ := p.Number()
+		f.Proto = &n
+	}
+	for _, a := range []struct {
+		key string
+		to  *netip.Prefix
+	}{{"src", &f.Src}, {"dst", &f.Dst}} {
+		if text := q.Get(a.key); text != "" {
+			if *a.to, err = prefixOf(text); err != nil {
+				return f, badRequest("%s: %v", a.key, err)
+			}
+		}
+	}
+	for _, n := range []struct {
+		key string
+		to  **uint16
+	}{{"sport", &f.SrcPort}, {"dport", &f.DstPort}, {"zone", &f.Zone}} {
+		if text := q.Get(n.key); text != "" {
+			v, err := strconv.ParseUint(text, 0, 16)
+			if err != nil {
+				return f, badRequest("%s: %q is not a number in 0..65535", n.key, text)
+			}
+			small := uint16(v)
+			*n.to = &small
+		}
+	}
+	if text := q.Get("mark"); text != "" {
+		var m conf.Mark
+		if err := m.UnmarshalText([]byte(text)); err != nil {
+			return f, badRequest("mark: %v", err)
+		}
+		f.Mark, f.MarkMask = m.Value, m.Mask
+	}
+	if f.State = q.Get("state"); f.State != "" && !ct.KnownState(f.State) {
+		return f, badRequest("state: %q is no tracker's, nor UNREPLIED or ASSURED", f.State)
+	}
+	switch q.Get("family") {
+	case "":
+	case "ipv4":
+		f.Family = 4
+	case "ipv6":
+		f.Family = 6
+	default:
+		return f, badRequest("family: %q is neither ipv4 nor ipv6", q.Get("family"))
+	}
+	return f, nil
+}
+
+// prefixOf reads a prefix, or an address as the prefix of it alone.
+func prefixOf(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("%q is neither an address nor a prefix", text)
+	case p != p.Masked():
+		return p, fmt.Errorf("%q has bits set behind its length: want %v", text, p.Masked())
+	}
+	return p, nil
+}
