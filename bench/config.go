@@ -98,13 +98,35 @@ func printConfig(w io.Writer, v variant, s *setup) {
 
 // printQueue ends the table that control's socket is in.
 func printQueue(w io.Writer, v variant) {
-	if v.queuedBits == 0 {
+	if v.queuedShare == 0 {
 		fmt.Fprintln(w)
 		return
 	}
-	queued := netip.PrefixFrom(clientNet.Addr(), clientNet.Bits()+v.queuedBits)
 	fmt.Fprintf(w, "queue_socket = %q\n\n[[queues]]\nnumber = 0\n\n", v.queueSocket)
-	fmt.Fprintf(w, "[[rules]]\naction = \"queue\"\nqueue = 0\nsrc = [%q]\n\n", queued)
+	fmt.Fprintf(w, "[[rules]]\naction = \"queue\"\nqueue = 0\nsrc = [")
+	for i, net := range shareOf(clientNet, v.queuedShare) {
+		if i > 0 {
+			fmt.Fprint(w, ", ")
+		}
+		fmt.Fprintf(w, "%q", net)
+	}
+	fmt.Fprint(w, "]\n\n")
+}
+
+// shareOf returns the networks that are so many of the allShares equal parts of a network,
+// the first ones, and as few networks as possible. The network is one of IPv4.
+func shareOf(net netip.Prefix, share int) (list []netip.Prefix) {
+	from := binary.BigEndian.Uint32(net.Addr().AsSlice())
+	for bits, size := net.Bits(), allShares; size > 0; bits, size = bits+1, size/2 {
+		if share&size == 0 {
+			continue
+		}
+		var at [4]byte
+		binary.BigEndian.PutUint32(at[:], from)
+		list = append(list, netip.PrefixFrom(netip.AddrFrom4(at), bits))
+		from += 1 << (32 - bits)
+	}
+	return list
 }
 
 // mtuBytes is the MTU that the frames of the load need, and IPv6 wants in any case.

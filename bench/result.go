@@ -22,7 +22,7 @@ type Result struct {
 	Peers         []Peer  `json:"peers,omitempty"`           // what did the same work on the same packets
 
 	Stages            []Stage   `json:"stages,omitempty"`
-	Verdicts          *Verdicts `json:"verdicts,omitempty"`             // of a verdict queue, in the best repetition
+	Verdicts          *Verdicts `json:"verdicts,omitempty"`             // of a verdict queue, medians
 	Dump              *Dump     `json:"dump,omitempty"`                 // of flows, in the worst repetition
 	NewFlowsPerS      float64   `json:"new_flows_per_s,omitempty"`      // per worker
 	NewFlowShare      float64   `json:"new_flow_share,omitempty"`       // of the packets, those that made a flow

@@ -55,7 +55,7 @@ type variant struct {
 	barNs     float64       // 0: no bar
 	peers     []peer        // that do the same work
 
-	queuedBits  int    // a rule queues one in two to the power of it of the flows; 0: none
+	queuedShare int    // of allShares: what a rule queues of the flows; 0: none
 	queueSocket string // for its listener
 
 	fill          string // capture that is read once, beside the load

@@ -23,11 +23,7 @@ func summarize(row Result, samples []sample) Result {
 	}
 	row.TableBytesPerFlow = samples[0].tableBytesPerFlow
 	row.Stages = medianStages(samples)
-	for _, s := range samples {
-		if s.verdicts != nil && (row.Verdicts == nil || s.verdicts.PerS > row.Verdicts.PerS) {
-			row.Verdicts = s.verdicts
-		}
-	}
+	row.Verdicts = ofRepetitions(samples)
 	for _, s := range samples {
 		if s.dump != nil && (row.Dump == nil || s.mpps < row.Mpps) {
 			row.Dump = s.dump

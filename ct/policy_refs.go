@@ -88,6 +88,9 @@ func (t *Table) Attach(p *packet.Packet, policy uint16) {
 // none to take. ReleasePolicy gives it back, on the same worker, when the packet
 // is reinjected, behind its confirmation, or dropped. Source: TO-4, TO-5.
 func (t *Table) HoldPolicy(p *packet.Packet) {
+	if p.Policy == 0 { // not written: a copy of the packet that follows would wait for it
+		return
+	}
 	if p.Flow != 0 || !t.mayRefer(p.Policy) {
 		p.Policy = 0
 		return

@@ -39,6 +39,10 @@ func (d *decided) pass(slot int) {
 	d.passed = min(d.passed+1, maxPassed+1)
 }
 
+// last returns the slot of the last rule passed, which decided. The decision is one that
+// was remembered, so all are known.
+func (d *decided) last() int { return int(d.slots[d.passed-1]) }
+
 type decision struct {
 	decided
 	hits RuleHits // of packets that did not ask the rules

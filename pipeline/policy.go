@@ -52,7 +52,10 @@ func (s *Policy) Process(b *packet.Burst) {
 			if d := &s.ledger.decisions[n&(maxDecisions-1)]; d.holdsFor(p) {
 				d.hits.add(p)
 				p.Mark = d.markAfter
-				if d.action != policy.Accept {
+				if d.action == policy.Queue {
+					rule := d.last()
+					s.enqueue(i, p, rules, rule, rules.Effect(rule))
+				} else if d.action != policy.Accept {
 					s.refuse(p, d.action, d.answer)
 				}
 				continue
@@ -74,7 +77,8 @@ func (s *Policy) refuse(p *packet.Packet, action policy.Action, answer packet.An
 // ask walks the rules, does what they say, and remembers what they decided.
 func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgement) {
 	p, hook := &b.Pkts[i], policy.Hook(s.hook)
-	k := s.key(p)
+	var k policy.Key
+	s.key(&k, p)
 	d := decided{ingress: p.Ingress, egress: p.Egress, markBefore: p.Mark}
 	ctMark := k.CtMark
 	remember := from == fromFirst
@@ -100,20 +104,16 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 		if action == policy.Reject {
 			d.answer = answerTo(p, e.RejectWith)
 		}
-		if action == policy.Queue || action == policy.Tee {
-			remember = false // a listener is asked for every packet
-			if action == policy.Queue && !from.listened {
-				s.enqueue(i, p, rules, rule, e)
-				return
-			}
-			if action == policy.Queue && !e.Queue.Divert {
-				d.action = policy.Accept
-				break
-			}
-			if action == policy.Tee {
-				s.tee(b, p, rules, rule, e)
-			}
-		} else if action.Terminal() {
+		switch {
+		case action == policy.Tee:
+			remember = false // each packet is copied
+			s.tee(b, p, rules, rule, e)
+		case action == policy.Queue && from.listened:
+			d.action = policy.Accept
+		case action == policy.Queue:
+			s.enqueue(i, p, rules, rule, e)
+		}
+		if action.Terminal() && !(from.listened && action == policy.Queue && e.Queue.Divert) {
 			break
 		}
 		after = rule
@@ -124,7 +124,7 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 	if remember && p.Flow != 0 && d.passed <= maxPassed && k.CtMark == ctMark {
 		s.table.Flow(p.Flow).Remember(rules.Generation(), direction(p), s.hook, s.ledger.enter(&d))
 	}
-	if d.action != policy.Accept {
+	if d.action != policy.Accept && d.action != policy.Queue {
 		s.refuse(p, d.action, d.answer)
 	}
 }
@@ -170,14 +170,13 @@ func answerTo(p *packet.Packet, with policy.RejectWith) packet.Answer {
 	return packet.PortUnreachable
 }
 
-// key is what the rules look at in a packet.
-func (s *Policy) key(p *packet.Packet) policy.Key {
-	src, dst := p.Ports()
-	k := policy.Key{
-		SrcPort: src, DstPort: dst, InPort: p.Ingress, OutPort: p.Egress,
-		Family: 4, Protocol: p.Proto, HasPorts: p.Is(packet.HasPorts), State: policy.State(p.State),
-		Mark: p.Mark, CtMark: p.CtMark,
-	}
+// key writes what the rules look at in a packet into k, which is zero: a key that is
+// returned would be copied, and the copy wait for its own stores.
+func (s *Policy) key(k *policy.Key, p *packet.Packet) {
+	k.SrcPort, k.DstPort = p.Ports()
+	k.InPort, k.OutPort = p.Ingress, p.Egress
+	k.Family, k.Protocol, k.HasPorts = 4, p.Proto, p.Is(packet.HasPorts)
+	k.State, k.Mark, k.CtMark = policy.State(p.State), p.Mark, p.CtMark
 	if p.Flow != 0 {
 		k.CtMark = s.table.Flow(p.Flow).Mark()
 	}
@@ -199,7 +198,6 @@ func (s *Policy) key(p *packet.Packet) policy.Key {
 		binary.BigEndian.PutUint32(k.Src[12:], h.Src())
 		binary.BigEndian.PutUint32(k.Dst[12:], h.Dst())
 	}
-	return k
 }
 
 func direction(p *packet.Packet) int {

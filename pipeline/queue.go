@@ -64,23 +64,24 @@ func (s *Policy) enqueue(i int, p *packet.Packet, rules *policy.Ruleset, rule in
 	if p.Flow != 0 {
 		p.CtMark = s.table.Flow(p.Flow).Mark() // for the listener; the flow's own stays what counts
 	}
-	q := s.queueing(p, rules, rule, e)
-	for _, o := range [...]struct {
-		set  bool
-		flag uint8
-	}{{e.Queue.Bypass, packet.QueueBypass}, {e.Queue.FailOpen, packet.QueueFailOpen}, {e.Queue.Divert, packet.QueueDivert}} {
-		if o.set {
-			q.Options |= o.flag
-		}
-	}
-	s.queued[i] = q
+	s.queueing(&s.queued[i], p, rules, rule, e)
 }
 
-func (s *Policy) queueing(p *packet.Packet, rules *policy.Ruleset, rule int, e *policy.Effect) packet.Queueing {
-	return packet.Queueing{
-		Rule: uint32(rule), Generation: rules.Generation(), Queue: e.Queue.Of(uint64(flowHash(p))),
-		Zone: s.snap.Zones[p.Ingress], Hook: uint8(s.hook),
+// queueing writes what a listener is told of why the packet comes.
+func (s *Policy) queueing(q *packet.Queueing, p *packet.Packet, rules *policy.Ruleset, rule int, e *policy.Effect) {
+	q.Rule, q.Generation = uint32(rule), rules.Generation()
+	q.Queue, q.Zone, q.Hook = e.Queue.Of(uint64(flowHash(p))), s.snap.Zones[p.Ingress], uint8(s.hook)
+	options := uint8(0)
+	if e.Queue.Bypass {
+		options = packet.QueueBypass
 	}
+	if e.Queue.FailOpen {
+		options |= packet.QueueFailOpen
+	}
+	if e.Queue.Divert {
+		options |= packet.QueueDivert
+	}
+	q.Options = options
 }
 
 // judgeAgain judges a burst that comes back from queues. Nothing that flows remember is

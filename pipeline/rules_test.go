@@ -3,10 +3,12 @@ package pipeline
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"ffwd/ct"
 	"ffwd/packet"
 	"ffwd/policy"
+	"ffwd/queue"
 
 	"github.com/gopacket/gopacket/layers"
 	"pgregory.net/rapid"
@@ -85,12 +87,20 @@ func TestConnectionMark(t *testing.T) {
 // FF-6: hits are exact whether a packet asked the rules or its flow remembered, with
 // and without flows: what a ruleset without any memory counts.
 func TestRuleHitsOracle(t *testing.T) {
-	remembering, forgetful := newWorld(t), newWorld(t, stateless)
+	nobodyListens := func(c *Config, w *world) {
+		set, err := queue.NewSet([]queue.Options{{MaxPackets: 8, MaxBytes: 1 << 16, Timeout: time.Hour, Stall: time.Hour}}, 1)
+		must(w.t, err)
+		c.Queues = set.NewWorker(0, [2]uint64{})
+	}
+	remembering, forgetful := newWorld(t, nobodyListens), newWorld(t, stateless, nobodyListens)
 	generation := uint32(1)
 	rapid.Check(t, func(rt *rapid.T) {
-		any, small := policy.AnyProtocol, rapid.SampledFrom([]policy.Action{policy.Accept, policy.Accept, policy.Continue, policy.Drop, policy.Reject})
+		any, small := policy.AnyProtocol, rapid.SampledFrom([]policy.Action{policy.Accept, policy.Accept, policy.Continue, policy.Drop, policy.Reject, policy.Queue})
 		rules := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) policy.Rule {
 			r := policy.Rule{Hook: policy.Hook(rapid.IntRange(0, 1).Draw(t, "hook")), Protocol: any, Action: small.Draw(t, "action")}
+			if r.Action == policy.Queue {
+				r.Queue = policy.QueueTo{Bypass: true, Divert: rapid.Bool().Draw(t, "divert")}
+			}
 			if port := uint16(rapid.IntRange(0, 4).Draw(t, "port")); port > 0 {
 				r.Protocol, r.DstPorts = 17, []policy.PortRange{{First: port, Last: port + 1}}
 			}
@@ -120,6 +130,28 @@ func TestRuleHitsOracle(t *testing.T) {
 			}
 		}
 	})
+}
+
+// FF-6, VQ-1: a flow remembers that it is queued, by which rule and with which mark, and the
+// listener is asked for every packet all the same.
+func TestQueueIsRemembered(t *testing.T) {
+	mark := policy.Rule{Hook: policy.HookIn, Protocol: policy.AnyProtocol, Action: policy.Continue, SetMark: policy.Bits{Value: 5, Mask: 7}}
+	q := newQueueWorld(t, mark, queueTo(policy.HookIn, policy.QueueTo{}), dropRule(policy.HookIn))
+	for i := range 5 { // new; asks for its flow; then remembered
+		q.send(0, udp4(i))
+		p := q.receive(1)[0]
+		if out := q.decide(p, accept); len(out[1]) != 1 || p.Mark != 5 {
+			t.Fatalf("packet %d: %d frames left, mark %d", i, len(out[1]), p.Mark)
+		}
+	}
+	l := q.worker.ledger
+	if l.hits[1].Packets != 2 || q.hits()[1].Packets != 5 || q.hits()[2].Packets != 0 {
+		t.Errorf("%d packets asked, %+v counted", l.hits[1].Packets, q.hits())
+	}
+	q.setRules(7, acceptAll)
+	if out := q.send(0, udp4(9)); len(out[1]) != 1 {
+		t.Error("queued by rules that are not there any more")
+	}
 }
 
 // FF-6: a new ruleset begins to count anew, and decisions of the old one are not taken.

@@ -16,7 +16,9 @@ type copier interface {
 // tee gives a copy of the packet to a listener, a port, or both. Source: VQ-6.
 func (s *Policy) tee(b *packet.Burst, p *packet.Packet, rules *policy.Ruleset, rule int, e *policy.Effect) {
 	if s.queues != nil && !e.Mirror.Only {
-		s.queues.Copy(p, s.queueing(p, rules, rule, e), b.NowNs)
+		var q packet.Queueing
+		s.queueing(&q, p, rules, rule, e)
+		s.queues.Copy(p, q, b.NowNs)
 	}
 	if e.Mirror.To != 0 {
 		s.copier.copyOut(p, e.Mirror.To)

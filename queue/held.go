@@ -76,7 +76,10 @@ func (h *held) bucket(order uint64) *uint16 {
 }
 
 // add puts a packet at the end and returns its slot, or nil when there is none.
-func (h *held) add(r *packet.Released) *slot {
+//
+// It sets field by field: a composite literal is built aside and copied, and the copy waits
+// for its own stores.
+func (h *held) add(p *packet.Packet, q *packet.Queueing) *slot {
 	i := h.free
 	if i == 0 {
 		return nil
@@ -84,7 +87,12 @@ func (h *held) add(r *packet.Released) *slot {
 	s := &h.slots[i]
 	h.free = s.newer
 	h.sequence++
-	*s = slot{Released: *r, id: h.sequence<<16 | uint64(i), order: orderOf(&r.Packet), state: waiting, older: h.newest}
+	s.Packet, s.Queueing = *p, *q
+	s.NextHop = nil // valid in this poll only
+	s.Decision, s.Cause, s.Rewritten, s.NewMark, s.NewCtMark = packet.QueueDrop, packet.CauseVerdict, false, false, false
+	s.id, s.order, s.size = h.sequence<<16|uint64(i), orderOf(p), uint32(p.L3Len())
+	s.older, s.newer, s.before, s.behind, s.chain = h.newest, 0, 0, 0, 0
+	s.state, s.moving, s.moves = waiting, false, 0
 	if h.newest != 0 {
 		h.slots[h.newest].newer = i
 	} else {
@@ -92,7 +100,6 @@ func (h *held) add(r *packet.Released) *slot {
 	}
 	h.newest = i
 	h.follow(s, i)
-	s.size = uint32(s.L3Len())
 	h.packets++
 	h.bytes += int(s.size)
 	return s

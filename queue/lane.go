@@ -69,8 +69,8 @@ func (l *lane) giveUp() {
 
 // push makes a packet wait, and tells the listener. It returns false when the queue is
 // full.
-func (l *lane) push(r *packet.Released, atNs int64) bool {
-	size := r.L3Len()
+func (l *lane) push(p *packet.Packet, q *packet.Queueing, atNs int64) bool {
+	size := p.L3Len()
 	if l.stalled || !l.room(size) {
 		return false
 	}
@@ -78,9 +78,9 @@ func (l *lane) push(r *packet.Released, atNs int64) bool {
 	if rec == nil {
 		return false
 	}
-	s := l.add(r)
+	s := l.add(p, q)
 	s.atNs = atNs
-	l.write(rec, s, s.id, 0)
+	l.write(rec, p, q, s.id, 0)
 	if l.packets == 1 {
 		l.progressNs = l.worker.nowNs
 	}
@@ -108,23 +108,22 @@ func (l *lane) copied(size int) int {
 }
 
 // write tells the listener of a packet. rec was made for as much of it as it is to see.
-func (l *lane) write(rec []byte, s *slot, id uint64, flags uint8) {
-	p := &s.Packet
+func (l *lane) write(rec []byte, p *packet.Packet, q *packet.Queueing, id uint64, flags uint8) {
 	if p.Is(packet.IsIPv6) {
 		flags |= wire.FlagIPv6
 	}
 	if p.Is(packet.ReplyDir) {
 		flags |= wire.FlagReply
 	}
-	if s.Options&packet.QueueDivert != 0 {
+	if q.Options&packet.QueueDivert != 0 {
 		flags |= wire.FlagDivert
 	}
 	m := wire.Packet{
 		Flags: flags, Queue: l.Number, ID: id, Flow: l.worker.flowID(p), ReceivedNs: l.worker.nowNs + l.worker.offset,
-		Mark: p.Mark, CtMark: p.CtMark, InPort: p.Ingress, OutPort: p.Egress, Zone: s.Zone,
-		Hook: s.Hook, State: uint8(p.State), Length: uint32(p.L3Len()), Worker: uint16(l.worker.index),
+		Mark: p.Mark, CtMark: p.CtMark, InPort: p.Ingress, OutPort: p.Egress, Zone: q.Zone,
+		Hook: q.Hook, State: uint8(p.State), Length: uint32(p.L3Len()), Worker: uint16(l.worker.index),
 	}
-	if s.Hook == 0 {
+	if q.Hook == 0 {
 		m.OutPort = 0
 	}
 	m.Put(rec, p.Network()[:min(len(rec)-wire.PacketHeader, l.copied(p.L3Len()))])

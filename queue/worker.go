@@ -20,7 +20,6 @@ type Worker struct {
 	nowNs    int64 // of the call under way
 	offset   int64 // CLOCK_MONOTONIC minus the worker's clock
 	offsetNs int64 // when that was found out
-	scratch  slot  // of Push and Copy
 	stopping bool
 }
 
@@ -43,36 +42,33 @@ func (w *Worker) Push(p *packet.Packet, q packet.Queueing, nowNs int64) packet.V
 	if at == 0 {
 		return packet.Drop // rules name no queue that is not configured
 	}
-	l := &w.lanes[at-1]
-	w.scratch.Released = packet.Released{Packet: *p, Queueing: q}
-	w.scratch.NextHop = nil // valid in this poll only
-	return l.offer(&w.scratch.Released, nowNs)
+	return w.lanes[at-1].offer(p, &q, nowNs)
 }
 
 // offer is push with the rule's policy for what cannot wait for a verdict. What the policy
 // lets pass still waits for those that came before it, as long as they have not all left:
 // there may be more of them than one Release takes. Source: VQ-1.
-func (l *lane) offer(r *packet.Released, atNs int64) packet.Verdict {
+func (l *lane) offer(p *packet.Packet, q *packet.Queueing, atNs int64) packet.Verdict {
 	l.stats.Offered++
 	flag, outcome := uint8(packet.QueueBypass), packet.OutcomeBypassed
 	cause := packet.CauseNoListener
 	if l.bound != nil {
-		if l.push(r, atNs) {
+		if l.push(p, q, atNs) {
 			return packet.Held
 		}
 		if l.bound != nil { // it was not given up in this moment
 			flag, outcome, cause = packet.QueueFailOpen, packet.OutcomeFailedOpen, packet.CauseExpired
 		}
 	}
-	if leaving := l.packets > 0 && (l.bound == nil || l.stalled); leaving && r.Options&flag != 0 {
-		if l.room(r.L3Len()) {
-			l.add(r).atNs = atNs
+	if leaving := l.packets > 0 && (l.bound == nil || l.stalled); leaving && q.Options&flag != 0 {
+		if l.room(p.L3Len()) {
+			l.add(p, q).atNs = atNs
 			l.abandon(cause)
 			return packet.Held
 		}
 		flag, outcome = packet.QueueFailOpen, packet.OutcomeFailedOpen
 	}
-	if r.Options&flag == 0 {
+	if q.Options&flag == 0 {
 		l.stats.Outcomes[packet.OutcomeRefused]++
 		return packet.Drop
 	}
@@ -91,8 +87,7 @@ func (w *Worker) Copy(p *packet.Packet, q packet.Queueing, nowNs int64) bool {
 	l := &w.lanes[at-1]
 	if l.bound != nil && !l.stalled {
 		if rec := l.reserve(p.L3Len()); rec != nil {
-			w.scratch.Released = packet.Released{Packet: *p, Queueing: q}
-			l.write(rec, &w.scratch, 0, wire.FlagTee)
+			l.write(rec, p, &q, 0, wire.FlagTee)
 			l.stats.Copies++
 			return true
 		}
@@ -158,10 +153,10 @@ func (w *Worker) move(l *lane, s *slot) bool {
 		return false
 	}
 	l.stats.Outcomes[packet.OutcomeMoved]++
-	r, atNs, moves := s.Released, s.atNs, s.moves+1
-	r.Queue = s.to
+	p, q, atNs, moves := s.Packet, s.Queueing, s.atNs, s.moves+1
+	q.Queue = s.to
 	target := &w.lanes[to-1]
-	switch target.offer(&r, atNs) {
+	switch target.offer(&p, &q, atNs) {
 	case packet.Held:
 		target.slots[target.newest].moves = moves
 		return true
@@ -170,7 +165,7 @@ func (w *Worker) move(l *lane, s *slot) bool {
 	default:
 		s.Decision = packet.QueueDrop
 	}
-	s.Queue, s.Cause = r.Queue, packet.CauseNoListener // counted by the other queue
+	s.Queue, s.Cause = q.Queue, packet.CauseNoListener // counted by the other queue
 	return false
 }
 

@@ -40,6 +40,7 @@ type Listener struct {
 	using   sync.Mutex // held while the memory is in use
 	closing atomic.Bool
 	opts    options
+	window  time.Duration // for which Receive looks before it sleeps, at most opts.spin
 }
 
 type options struct {
@@ -53,9 +54,14 @@ type Option func(*options)
 // CopyBytes asks for the first n bytes of each packet only.
 func CopyBytes(n int) Option { return func(o *options) { o.copyBytes = n } }
 
-// Spin makes Receive look for packets for so long before it sleeps: a processor is kept
-// busy to spare the wake-up. The default is not to.
+// Spin makes Receive look for packets for up to so long before it sleeps, DefaultSpin
+// unless it is said otherwise, and 0 for not at all. To sleep and be woken costs both sides
+// system calls, and the packet some microseconds. Receive looks only as long as packets
+// come at such intervals, so that a queue where little comes keeps no processor busy.
 func Spin(d time.Duration) Option { return func(o *options) { o.spin = d } }
+
+// DefaultSpin is about ten times what going to sleep and being woken takes.
+const DefaultSpin = 50 * time.Microsecond
 
 // Open binds the caller to a queue of the switch that answers on a socket. ctx bounds
 // the call, not the Listener's life.
@@ -71,10 +77,11 @@ func Open(ctx context.Context, socket string, queue uint16, opts ...Option) (*Li
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("queue %d: a connection of type %T", queue, dialled), dialled.Close())
 	}
-	l := &Listener{conn: conn, epoll: -1, wake: -1, cancel: -1, socket: -1}
+	l := &Listener{conn: conn, epoll: -1, wake: -1, cancel: -1, socket: -1, opts: options{spin: DefaultSpin}}
 	for _, o := range opts {
 		o(&l.opts)
 	}
+	l.window = l.opts.spin
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
 	err = l.open(queue)
 	if !stop() && err == nil {

@@ -74,12 +74,27 @@ func (l *Listener) Receive(ctx context.Context, packets []Packet) (int, error) {
 	if n, err := l.gather(packets); n > 0 || err != nil {
 		return n, err
 	}
-	if l.opts.spin > 0 {
-		if n, err := l.look(packets); n > 0 || err != nil {
-			return n, err
-		}
+	if l.opts.spin <= 0 {
+		return l.sleep(ctx, packets)
 	}
-	return l.sleep(ctx, packets)
+	began := time.Now()
+	if n, err := l.look(packets, began.Add(l.window)); n > 0 || err != nil {
+		return n, err
+	}
+	n, err := l.sleep(ctx, packets)
+	l.adapt(time.Since(began))
+	return n, err
+}
+
+// adapt chooses how long to look the next time, after a wait that looking did not end: as
+// long as may be if that would have ended it, else half as long as this time.
+func (l *Listener) adapt(waited time.Duration) {
+	if l.window /= 2; l.window < time.Microsecond {
+		l.window = 0
+	}
+	if waited <= l.opts.spin {
+		l.window = l.opts.spin
+	}
 }
 
 // enter claims the memory; false when it is gone or about to go.
@@ -92,9 +107,9 @@ func (l *Listener) enter() bool {
 	return true
 }
 
-// look looks for packets for a while.
-func (l *Listener) look(packets []Packet) (int, error) {
-	for end := time.Now().Add(l.opts.spin); time.Now().Before(end); {
+// look looks for packets until a time has come.
+func (l *Listener) look(packets []Packet, end time.Time) (int, error) {
+	for time.Now().Before(end) {
 		for range 64 {
 			if n, err := l.gather(packets); n > 0 || err != nil {
 				return n, err
