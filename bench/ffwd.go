@@ -76,15 +76,7 @@ func (p *processes) ffwd(ctx context.Context, v variant, s *setup) (sample, erro
 
 // sample checks that the report is one of a switch that forwarded, and sums it up.
 func (r *report) sample() (sample, error) {
-	var in, out uint64
-	for _, port := range r.Ports {
-		switch port.Name {
-		case sourcePort:
-			in = port.RxPackets
-		case sinkPort:
-			out = port.TxPackets
-		}
-	}
+	in, out := r.passed()
 	if r.DurationS <= 0 || len(r.Workers) == 0 || in == 0 {
 		return sample{}, fmt.Errorf("it received %d packets in %.3f s with %d workers", in, r.DurationS, len(r.Workers))
 	}

@@ -2,17 +2,12 @@ package bindings
 
 /*
 #include <errno.h>
-#include <rte_cycles.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_memory.h>
 
 static inline int ffwd_errno(void) { return rte_errno; }
 static inline unsigned ffwd_lcore_id(void) { return rte_lcore_id(); }
-static inline uint64_t ffwd_tsc(void) { return rte_rdtsc(); }
-
-#cgo noescape ffwd_tsc
-#cgo nocallback ffwd_tsc
 */
 import "C"
 
@@ -48,13 +43,6 @@ func UnregisterThread() { C.rte_thread_unregister() }
 
 // LcoreID returns the calling thread's lcore ID, or LcoreAny.
 func LcoreID() uint32 { return uint32(C.ffwd_lcore_id()) }
-
-// TSC returns the time stamp counter in ticks of TSCHz. On the packet path use the
-// burst clock: this is a cgo call.
-func TSC() uint64 { return uint64(C.ffwd_tsc()) }
-
-// TSCHz returns the frequency of TSC, known once the EAL is up.
-func TSCHz() uint64 { return uint64(C.rte_get_tsc_hz()) }
 
 // CoreSocket returns the NUMA socket of a CPU core, 0 on a machine without NUMA.
 // It asks the kernel, so that it works before the EAL is up.

@@ -4,7 +4,6 @@ package bindings
 #include <stddef.h>
 #include <rte_mbuf.h>
 
-static inline int ffwd_linearize(void *m) { return rte_pktmbuf_linearize(m); }
 static inline int ffwd_chain(void *head, void *tail) { return rte_pktmbuf_chain(head, tail); }
 static inline void ffwd_attach(void *to, void *owner) { rte_pktmbuf_attach(to, owner); }
 
@@ -43,11 +42,6 @@ static inline struct ffwd_mbuf_layout ffwd_mbuf_layout(void) {
 import "C"
 
 import "unsafe"
-
-// Linearize gathers a chained mbuf in its first segment. It returns false, and
-// leaves the mbuf as it was, when the frame does not fit there. For the owner of
-// the mbuf; RxQueue.Burst does it by itself.
-func Linearize(mbuf unsafe.Pointer) bool { return C.ffwd_linearize(mbuf) == 0 }
 
 // Chain hangs tail behind head, as a driver does with a frame longer than an mbuf. The
 // two are one mbuf then, owned as head. It returns false when there are too many

@@ -101,9 +101,6 @@ func (p *Mempool) Size() int { return int(C.ffwd_pool_size(p.c)) }
 // While workers run it is an estimate.
 func (p *Mempool) Available() int { return int(C.rte_mempool_avail_count(p.c)) }
 
-// InUse returns how many mbufs somebody holds. While workers run it is an estimate.
-func (p *Mempool) InUse() int { return int(C.rte_mempool_in_use_count(p.c)) }
-
 // DataRoomBytes returns the buffer of one mbuf, headroom included.
 func (p *Mempool) DataRoomBytes() int { return int(C.rte_pktmbuf_data_room_size(p.c)) }
 

@@ -224,9 +224,6 @@ type QueueRange struct {
 	given       bool
 }
 
-// NewQueueRange returns the queues from first to last, both in it.
-func NewQueueRange(first, last uint16) QueueRange { return QueueRange{first, last, true} }
-
 // Bounds returns the first and the last queue; ok is false for none.
 func (r QueueRange) Bounds() (first, last uint16, ok bool) { return r.first, r.last, r.given }
 

@@ -42,7 +42,7 @@ func (s *Switch) serve(c *conf.Config) error {
 		if err != nil {
 			return fmt.Errorf("control.socket: %w", err)
 		}
-		s.api = s.open(l, s.apiHandler())
+		s.open(l, s.apiHandler())
 		s.log.Info("control socket open", "path", path)
 	}
 	if address := c.Metrics.Address; address != "" {
@@ -50,22 +50,14 @@ func (s *Switch) serve(c *conf.Config) error {
 		if err != nil {
 			return fmt.Errorf("metrics.address: %w: choose another, or \"\" for none", err)
 		}
-		s.metrics = s.open(l, s.metricsHandler())
+		s.open(l, s.metricsHandler())
 		s.log.Info("metrics open", "url", "http://"+l.Addr().String()+"/metrics")
 	}
 	return nil
 }
 
-// MetricsAddress returns where metrics are served, "" if nowhere.
-func (s *Switch) MetricsAddress() string {
-	if s.metrics == nil {
-		return ""
-	}
-	return s.metrics.listener.Addr().String()
-}
-
 // open serves a handler until the switch is taken down.
-func (s *Switch) open(l net.Listener, h http.Handler) *server {
+func (s *Switch) open(l net.Listener, h http.Handler) {
 	srv := &server{
 		http: &http.Server{
 			ReadHeaderTimeout: headerTimeout,
@@ -90,7 +82,6 @@ func (s *Switch) open(l net.Listener, h http.Handler) *server {
 		}
 	}()
 	s.undo(srv.close)
-	return srv
 }
 
 // shutdownTimeout is what clients get to take their answers when the switch ends.

@@ -79,9 +79,6 @@ type Switch struct {
 	linkMu sync.Mutex
 	links  []pmd.Link // by physical port, as last seen
 
-	api     *server
-	metrics *server
-
 	steps    []step // how to take down what is up, in the order it came up
 	stopOnce sync.Once
 	stopErr  error

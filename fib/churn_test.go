@@ -53,11 +53,7 @@ func (c *churn) check(t *testing.T, dst netip.Addr, at AdjacencyIndex, hash uint
 // Readers run while everything changes and freed memory is poisoned: they see
 // only what was valid for the address at some time. Run with -race. FF-5, FF-16.
 func TestReadersSeeOnlyValidAnswers(t *testing.T) {
-	late := &lateRetirer{}
-	o := small()
-	o.Retirer = late
-	tab := newTable(t, o)
-	late.table = tab
+	tab, late := newLateTable(t)
 	must(t, tab.SetInterface(Interface{Index: 1, MAC: macA, MTUBytes: 1500}),
 		tab.SetInterface(Interface{Index: 2, MAC: macB, MTUBytes: 1500}))
 	c := &churn{tab: tab, late: late}

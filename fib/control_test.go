@@ -114,11 +114,7 @@ func (m *controlModel) resolve(a netip.Addr, v verdict) verdict {
 // Addresses, neighbours, links and routes in any order give what a scan of all
 // of them gives, and nothing is left when all of them go. FF-5, FF-16.
 func TestControlAgreesWithScan(t *testing.T) {
-	late := &lateRetirer{}
-	o := small()
-	o.Retirer = late
-	tab := newTable(t, o)
-	late.table = tab
+	tab, late := newLateTable(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &controlModel{up: map[uint16]bool{}, addresses: map[uint16][]netip.Prefix{},
 			neighbours: map[neighbourKey]MAC{}, routes: map[netip.Prefix]Route{}}

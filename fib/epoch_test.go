@@ -3,6 +3,7 @@ package fib
 import (
 	"sync"
 	"sync/atomic"
+	"testing"
 
 	"ffwd/epoch"
 )
@@ -20,6 +21,16 @@ type lateRetirer struct {
 	global  atomic.Uint64
 	queue   []retired
 	freed   int
+}
+
+// newLateTable makes a small table whose memory is freed late, and poisoned then.
+func newLateTable(t testing.TB) (*Table, *lateRetirer) {
+	t.Helper()
+	late := &lateRetirer{}
+	o := small()
+	o.Retirer = late
+	late.table = newTable(t, o)
+	return late.table, late
 }
 
 type retired struct {

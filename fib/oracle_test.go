@@ -77,11 +77,7 @@ func prefixIn(v6 bool) *rapid.Generator[netip.Prefix] {
 func TestTableAgreesWithLinearScan(t *testing.T) {
 	for _, v6 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("v6=%v", v6), func(t *testing.T) {
-			late := &lateRetirer{}
-			o := small()
-			o.Retirer = late
-			tab := newTable(t, o)
-			late.table = tab
+			tab, late := newLateTable(t)
 			must(t, tab.SetInterface(Interface{Index: 1, MTUBytes: 1500}))
 			rapid.Check(t, func(rt *rapid.T) { againstOracle(rt, tab, late, prefixIn(v6)) })
 			if s := tab.Stats(); s.Prefixes4+s.Prefixes6+s.Groups4+s.Groups6 != 0 || s.NextHops != int(fixedIDs) {
@@ -134,11 +130,7 @@ func TestEveryPrefixLength(t *testing.T) {
 	for _, base := range []string{"170.85.170.85", "2001:db8:aa55:aa55:aa55:aa55:aa55:aa55"} {
 		for _, shortFirst := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/shortFirst=%v", base, shortFirst), func(t *testing.T) {
-				late := &lateRetirer{}
-				o := small()
-				o.Retirer = late
-				tab := newTable(t, o)
-				late.table = tab
+				tab, late := newLateTable(t)
 				must(t, tab.SetInterface(Interface{Index: 1, MTUBytes: 1500}))
 				nested(t, tab, late, ip(base), shortFirst)
 			})

@@ -85,9 +85,3 @@ func (t *Table) SetCarrier(ifIndex uint16, up bool) {
 func (t *Table) carrier(ifIndex uint16) bool {
 	return t.down[ifIndex/64].Load()>>(ifIndex%64)&1 == 0
 }
-
-// IndexOf is the inverse of Adjacency, for the adjacency that Member chose. Workers.
-func (t *Table) IndexOf(a *Adjacency) AdjacencyIndex {
-	base := unsafe.Pointer(unsafe.SliceData(t.adjacencies))
-	return AdjacencyIndex((uintptr(unsafe.Pointer(a)) - uintptr(base)) / uintptr(adjacencyBytes))
-}

@@ -80,38 +80,3 @@ one:
 
 done:
 	RET
-
-// func PrefetchPtrs(ptrs *unsafe.Pointer, n int, offset uintptr)
-TEXT ·PrefetchPtrs(SB), NOSPLIT, $0-24
-	MOVQ ptrs+0(FP), DX
-	MOVQ n+8(FP), CX
-	MOVQ offset+16(FP), SI
-	SUBQ $4, CX
-	JLT  tail
-
-quad:
-	MOVQ 0(DX), R8
-	MOVQ 8(DX), R9
-	MOVQ 16(DX), R10
-	MOVQ 24(DX), R11
-	PREFETCHT0 (R8)(SI*1)
-	PREFETCHT0 (R9)(SI*1)
-	PREFETCHT0 (R10)(SI*1)
-	PREFETCHT0 (R11)(SI*1)
-	ADDQ $32, DX
-	SUBQ $4, CX
-	JGE  quad
-
-tail:
-	ADDQ $4, CX
-	JLE  done
-
-one:
-	MOVQ 0(DX), R8
-	PREFETCHT0 (R8)(SI*1)
-	ADDQ $8, DX
-	DECQ CX
-	JGT  one
-
-done:
-	RET

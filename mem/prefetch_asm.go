@@ -19,10 +19,3 @@ func Prefetch(base unsafe.Pointer, stride uintptr, idx *uint32, n int)
 //
 //go:noescape
 func PrefetchUpper24(base unsafe.Pointer, idx *uint32, n int)
-
-// PrefetchPtrs asks the cache for the line at ptrs[i] + offset for each of the n
-// pointers at ptrs. offset is in bytes. As Prefetch otherwise; the typical use
-// is the headers of a burst of mbufs.
-//
-//go:noescape
-func PrefetchPtrs(ptrs *unsafe.Pointer, n int, offset uintptr)

@@ -10,6 +10,3 @@ func Prefetch(base unsafe.Pointer, stride uintptr, idx *uint32, n int) {}
 
 // PrefetchUpper24 does nothing on this architecture.
 func PrefetchUpper24(base unsafe.Pointer, idx *uint32, n int) {}
-
-// PrefetchPtrs does nothing on this architecture.
-func PrefetchPtrs(ptrs *unsafe.Pointer, n int, offset uintptr) {}

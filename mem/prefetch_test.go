@@ -9,27 +9,22 @@ import (
 // Every tail length, and addresses that are not mapped: a prefetch never faults.
 func TestPrefetchTakesAnyAddress(t *testing.T) {
 	var idx [70]uint32
-	var ptrs [70]unsafe.Pointer
 	for i := range idx {
 		idx[i] = rand.Uint32()
 	}
 	for n := -1; n <= len(idx); n++ {
 		Prefetch(unsafe.Pointer(&idx), 1<<20, &idx[0], n)
 		PrefetchUpper24(unsafe.Pointer(&idx), &idx[0], n)
-		PrefetchPtrs(&ptrs[0], n, 1<<40)
 	}
 	Prefetch(nil, 0, nil, 0)
 	PrefetchUpper24(nil, nil, 0)
-	PrefetchPtrs(nil, 0, 0)
 }
 
 func TestPrefetchDoesNotAllocate(t *testing.T) {
 	got := testing.AllocsPerRun(100, func() {
 		var idx [64]uint32
-		var ptrs [64]unsafe.Pointer
 		Prefetch(unsafe.Pointer(&idx), 4, &idx[0], len(idx))
 		PrefetchUpper24(unsafe.Pointer(&idx), &idx[0], len(idx))
-		PrefetchPtrs(&ptrs[0], len(ptrs), 64)
 	})
 	if got != 0 {
 		t.Errorf("%v allocations, want 0", got)

@@ -28,7 +28,6 @@ const (
 	ProtoGRE      = 47
 	ProtoAH       = 51
 	ProtoICMPv6   = 58
-	ProtoNone     = 59
 	ProtoDstOpts  = 60
 	ProtoIGMP     = 2
 	ProtoEIGRP    = 88

@@ -52,16 +52,14 @@ func (r *Rule) clone() Rule {
 }
 
 func compileHook(rules []Rule, hook Hook, fallback Action) hookLists {
-	h := hookLists{fallback: fallback, empty: fallback == Accept, stateless: true}
+	h := hookLists{fallback: fallback, empty: fallback == Accept}
 	var compiled []compiledRule
 	for i := range rules {
 		if rules[i].Hook != hook {
 			continue
 		}
-		c := compileRule(&rules[i], i)
-		compiled = append(compiled, c)
+		compiled = append(compiled, compileRule(&rules[i], i))
 		h.empty = false
-		h.stateless = h.stateless && c.head.states == anyState
 	}
 	h.families[0] = compileFamily(compiled, 4)
 	h.families[1] = compileFamily(compiled, 6)

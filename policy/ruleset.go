@@ -40,10 +40,9 @@ type Ruleset struct {
 
 // hookLists are the candidates of one hook.
 type hookLists struct {
-	fallback  Action
-	empty     bool
-	families  [2]familyLists // IPv4, IPv6
-	stateless bool           // no rule asks for a state
+	fallback Action
+	empty    bool
+	families [2]familyLists // IPv4, IPv6
 }
 
 // familyLists has one candidate list per protocol that a rule names, and the
@@ -70,10 +69,6 @@ func (s *Ruleset) Default(hook Hook) Action { return s.hooks[hook].fallback }
 // caller can skip it for the whole burst.
 // Source: FF-6.
 func (s *Ruleset) Empty(hook Hook) bool { return s.hooks[hook].empty }
-
-// Stateless tells whether no rule of the hook asks for a state, so that the
-// verdict of a flow's first packet holds for those after it.
-func (s *Ruleset) Stateless(hook Hook) bool { return s.hooks[hook].stateless }
 
 // Match returns the action of the first rule of a hook that matches, and the rule's
 // index in the list given to Compile, or the hook's default and -1.

@@ -149,26 +149,23 @@ func TestFirstMatchWins(t *testing.T) {
 }
 
 // FF-6: an empty hook costs nothing, so a caller must be able to see that it is.
-func TestEmptyAndStateless(t *testing.T) {
+func TestEmpty(t *testing.T) {
 	in := Rule{Protocol: AnyProtocol, Action: Accept}
-	stateful := in
-	stateful.States = States(New)
 	for _, tc := range []struct {
-		name             string
-		defaults         Defaults
-		rules            []Rule
-		empty, stateless [2]bool // in, out
+		name     string
+		defaults Defaults
+		rules    []Rule
+		empty    [2]bool // in, out
 	}{
-		{"nothing", acceptAll, nil, [2]bool{true, true}, [2]bool{true, true}},
-		{"drop by default", Defaults{In: Accept}, nil, [2]bool{true, false}, [2]bool{true, true}},
-		{"a rule in", acceptAll, []Rule{in}, [2]bool{false, true}, [2]bool{true, true}},
-		{"a stateful rule", acceptAll, []Rule{in, stateful}, [2]bool{false, true}, [2]bool{false, true}},
+		{"nothing", acceptAll, nil, [2]bool{true, true}},
+		{"drop by default", Defaults{In: Accept}, nil, [2]bool{true, false}},
+		{"a rule in", acceptAll, []Rule{in}, [2]bool{false, true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := compile(t, tc.defaults, tc.rules...)
 			for hook := range hookCount {
-				if s.Empty(hook) != tc.empty[hook] || s.Stateless(hook) != tc.stateless[hook] {
-					t.Errorf("%s: empty %t, stateless %t", hook, s.Empty(hook), s.Stateless(hook))
+				if s.Empty(hook) != tc.empty[hook] {
+					t.Errorf("%s: empty %t", hook, s.Empty(hook))
 				}
 			}
 		})

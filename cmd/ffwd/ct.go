@@ -40,17 +40,7 @@ var flowFilters = [][2]string{
 }
 
 func ctCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "ct",
-		Short: "List, count, delete and watch tracked connections",
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("no ct command %q: see 'ffwd ct --help'", args[0])}
-			}
-			return c.Help()
-		},
-		Args: cobra.ArbitraryArgs,
-	}
+	c := groupCommand("ct", "List, count, delete and watch tracked connections")
 	add := func(name, short string, run func(*tracker, *client, io.Writer) error) (*cobra.Command, *tracker) {
 		t := &tracker{filter: map[string]*string{}}
 		sub := &cobra.Command{

@@ -48,26 +48,28 @@ func exitCode(err error) int {
 }
 
 func root() *cobra.Command {
-	c := &cobra.Command{
-		Use:           "ffwd",
-		Short:         "A poll-mode userspace switch",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: see 'ffwd --help'", args[0])}
-			}
-			return c.Help()
-		},
-		Args:              cobra.ArbitraryArgs,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-	}
+	c := groupCommand("ffwd", "A poll-mode userspace switch")
+	c.SilenceErrors, c.SilenceUsage = true, true
+	c.CompletionOptions = cobra.CompletionOptions{HiddenDefaultCmd: true}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see '%s --help'", err, c.CommandPath())}
 	})
 	c.AddCommand(runCommand(), checkCommand(), showCommand(), ctCommand(), timeoutCommand(), reloadCommand(), queueCommand(),
 		benchCommand(), captureCommand(), versionCommand())
 	return c
+}
+
+// groupCommand is a command that only has others, which the caller adds.
+func groupCommand(use, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q: see '%s --help'", args[0], c.CommandPath())}
+			}
+			return c.Help()
+		},
+	}
 }
 
 // noArgs refuses arguments that are no flags.

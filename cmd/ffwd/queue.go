@@ -19,17 +19,7 @@ import (
 )
 
 func queueCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "queue",
-		Short: "Verdict queues: show them, or listen to one",
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: see 'ffwd queue --help'", args[0])}
-			}
-			return c.Help()
-		},
-		Args: cobra.ArbitraryArgs,
-	}
+	c := groupCommand("queue", "Verdict queues: show them, or listen to one")
 	c.AddCommand(queueListCommand(), queueListenCommand())
 	return c
 }

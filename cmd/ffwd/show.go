@@ -23,17 +23,7 @@ type shower struct {
 }
 
 func showCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "show",
-		Short: "Show the state of a running switch",
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("cannot show %q: see 'ffwd show --help'", args[0])}
-			}
-			return c.Help()
-		},
-		Args: cobra.ArbitraryArgs,
-	}
+	c := groupCommand("show", "Show the state of a running switch")
 	s := &shower{}
 	add := func(name, short string, show func(*client, io.Writer) error) *cobra.Command {
 		sub := &cobra.Command{

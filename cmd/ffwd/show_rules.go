@@ -62,8 +62,16 @@ func does(r *conf.Rule) string {
 	add("with", string(r.RejectWith), r.RejectWith != "")
 	add("set_mark", r.SetMark.String(), !r.SetMark.IsZero())
 	add("set_ct_mark", r.SetCTMark.String(), !r.SetCTMark.IsZero())
-	if r.Priority {
-		words = append(words, "priority")
+	add("queue", r.Queue.String(), !r.Queue.IsZero())
+	add("tee_port", r.TeePort, r.TeePort != "")
+	add("timeout", r.Timeout, r.Timeout != "")
+	for _, flag := range []struct {
+		name string
+		set  bool
+	}{{"bypass", r.Bypass}, {"fail_open", r.FailOpen}, {"priority", r.Priority}} {
+		if flag.set {
+			words = append(words, flag.name)
+		}
 	}
 	return strings.Join(words, ", ")
 }

@@ -26,17 +26,7 @@ type timeoutPolicies struct {
 }
 
 func timeoutCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "timeout",
-		Short: "Connection timeout policies of a running switch",
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: see 'ffwd timeout --help'", args[0])}
-			}
-			return c.Help()
-		},
-		Args: cobra.ArbitraryArgs,
-	}
+	c := groupCommand("timeout", "Connection timeout policies of a running switch")
 	for _, sub := range []*cobra.Command{
 		timeoutList(), timeoutSet("add", "Create a policy", false),
 		timeoutSet("replace", "Change the values of a policy in place, or create it", true), timeoutDelete(),

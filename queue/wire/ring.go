@@ -117,9 +117,6 @@ func (c *Consumer) Next() ([]byte, error) {
 	}
 }
 
-// Ready tells whether Next would return a record or an error.
-func (c *Consumer) Ready() bool { return c.next != c.end || c.tail.Load() != c.next }
-
 // Release gives the room of all records that Next returned back to the producer. It
 // may not be read any more.
 func (c *Consumer) Release() {
@@ -127,6 +124,3 @@ func (c *Consumer) Release() {
 		c.head.Store(c.next)
 	}
 }
-
-// Published returns how far the producer says it has written.
-func (c *Consumer) Published() uint64 { return c.tail.Load() }
