@@ -18,11 +18,11 @@ cores = [%s]
 max_flows = %[4]d
 max_flows_ipv6 = 16384
 [metrics]
-address = ""
+address = %[5]q
 [control]
 socket = "%[3]s/ffwd.sock"
 queue_socket = "%[3]s/queue.sock"
-`, b.hugePages, strings.Trim(strings.ReplaceAll(fmt.Sprint(b.cores), " ", ","), "[]"), b.dir, b.maxFlows)
+`, b.hugePages, strings.Trim(strings.ReplaceAll(fmt.Sprint(b.cores), " ", ","), "[]"), b.dir, b.maxFlows, b.metrics)
 	near := "lan"
 	lanAddresses := addresses(b.client)
 	if b.vlan != 0 {

@@ -28,19 +28,22 @@ dst_ports = [53]
 
 // queueReport is what /v1/report says of queues.
 type queueReport struct {
-	Queues []struct {
-		Listening bool              `json:"listening"`
-		Packets   int               `json:"packets"`
-		Offered   uint64            `json:"offered"`
-		Outcomes  map[string]uint64 `json:"outcomes"`
-		Latency   struct {
-			P50 float64 `json:"p50_s"`
-			P99 float64 `json:"p99_s"`
-		} `json:"latency"`
-	} `json:"queues"`
-	Flows struct {
+	Queues []queueFigures `json:"queues"`
+	Flows  struct {
 		Created uint64 `json:"created"`
 	} `json:"flows"`
+}
+
+type queueFigures struct {
+	Listening bool              `json:"listening"`
+	Packets   int               `json:"packets"`
+	Offered   uint64            `json:"offered"`
+	Verdicts  uint64            `json:"verdicts"`
+	Outcomes  map[string]uint64 `json:"outcomes"`
+	Latency   struct {
+		P50 float64 `json:"p50_s"`
+		P99 float64 `json:"p99_s"`
+	} `json:"latency"`
 }
 
 func (b *bed) queues(t *testing.T) *queueReport {
@@ -54,6 +57,12 @@ func (b *bed) queues(t *testing.T) *queueReport {
 
 // listen starts a listener for queue 0 and waits until the switch knows of it.
 func (b *bed) listen(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	return b.listenTo(t, 0, args...)
+}
+
+// listenTo does so for the queue at a place of the configuration.
+func (b *bed) listenTo(t *testing.T, queue int, args ...string) *exec.Cmd {
 	t.Helper()
 	var log lockedBuffer
 	c := exec.Command("taskset", append([]string{"-c", hostCores}, args...)...)
@@ -70,7 +79,7 @@ func (b *bed) listen(t *testing.T, args ...string) *exec.Cmd {
 			t.Logf("%v printed:\n%.2000s", args, log.String())
 		}
 	})
-	eventually(t, "nobody listens", func() bool { return b.queues(t).Queues[0].Listening })
+	eventually(t, "nobody listens", func() bool { return b.queues(t).Queues[queue].Listening })
 	return c
 }
 
