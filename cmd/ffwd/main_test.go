@@ -218,6 +218,12 @@ func (p *process) awaitLog(text string) string {
 // awaitReceived returns when the switch has received n packets.
 func (b *bed) awaitReceived(n uint64) {
 	b.t.Helper()
+	b.await(fmt.Sprint(n, " packets received"), func(d *control.DropList) bool { return d.Received >= n })
+}
+
+// await asks the switch where packets went until it is so.
+func (b *bed) await(what string, so func(*control.DropList) bool) {
+	b.t.Helper()
 	f := socketFlags{socket: b.path("run/ffwd.sock")}
 	c, err := f.client()
 	if err != nil {
@@ -229,10 +235,10 @@ func (b *bed) awaitReceived(n uint64) {
 			b.t.Fatal(err)
 		}
 		switch {
-		case drops.Received >= n:
+		case so(&drops):
 			return
 		case time.Now().After(deadline):
-			b.t.Fatalf("%d packets received, want %d", drops.Received, n)
+			b.t.Fatalf("no %s: %+v", what, drops)
 		}
 	}
 }
