@@ -179,6 +179,8 @@ var (
 	metricMirrorAddresses  = desc("mirror_addresses", "Addresses taken over from the kernel.")
 	metricMirrorMessages   = desc("mirror_messages_total", "Notifications read.", "feed")
 	metricMirrorResyncs    = desc("mirror_resyncs_total", "Dumps after the first.", "feed")
+	metricMirrorAudits     = desc("mirror_audits_total", "Times that the mirror was compared with the kernel unasked.", "feed")
+	metricMirrorCorrected  = desc("mirror_corrected_total", "Entries of the tables that an audit found wrong and put right: none, where the kernel tells all and the mirror understands it.", "feed")
 	metricMirrorOverruns   = desc("mirror_overruns_total", "Times that notifications were lost.", "feed")
 	metricMirrorReopens    = desc("mirror_reopens_total", "Sockets that failed and were opened again.", "feed")
 	metricAsked            = desc("neighbours_asked_total", "Neighbours that workers asked for.")
@@ -199,6 +201,8 @@ func (out sender) mirror(m MirrorStatus) {
 	for _, f := range m.Feeds {
 		out.counter(metricMirrorMessages, f.Messages, f.Name)
 		out.counter(metricMirrorResyncs, f.Resyncs, f.Name)
+		out.counter(metricMirrorAudits, f.Audits, f.Name)
+		out.counter(metricMirrorCorrected, f.Corrected, f.Name)
 		out.counter(metricMirrorOverruns, f.Overruns, f.Name)
 		out.counter(metricMirrorReopens, f.Reopens, f.Name)
 	}

@@ -2,6 +2,7 @@ package slowpath
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -17,7 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Shrinking a script that the kernel runs takes a wait for each try: little of it
+// is worth the time. The command line's word wins.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.shrinktime", "5s"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newNetns makes a network namespace that lasts as long as the test and has no
 // name, and returns a path to it. As in a namespace whose interfaces belong to a

@@ -30,6 +30,7 @@ type MirrorConfig struct {
 
 	receiveBytes   int           // of the notifications' buffers; 0: the default
 	resyncInterval time.Duration // as above
+	auditInterval  time.Duration // as above
 }
 
 // Mirror keeps the kernel's routes, neighbours and addresses in the FIB.
@@ -64,6 +65,9 @@ func OpenMirror(c MirrorConfig) (*Mirror, error) {
 	}
 	if c.resyncInterval == 0 {
 		c.resyncInterval = defaultResyncInterval
+	}
+	if c.auditInterval == 0 {
+		c.auditInterval = defaultAuditInterval
 	}
 	m := &Mirror{routes: newRouteMirror(&c), neighbours: newNeighbourMirror(&c)}
 	m.feeds = [2]*feed{

@@ -66,10 +66,11 @@ func (v *addressView) covers(key routeKey) bool {
 }
 
 // settle makes the FIB's addresses those of the kernel and the configuration.
-// It returns the prefixes that are covered or uncovered by that.
-func (v *addressView) settle(twins *twins) []routeKey {
+// It returns the prefixes that are covered or uncovered by that, and how many
+// addresses came and went.
+func (v *addressView) settle(twins *twins) (covered []routeKey, changes int) {
 	if !v.dirty {
-		return nil
+		return nil, 0
 	}
 	v.dirty = false
 	wanted := v.wanted(twins)
@@ -77,6 +78,7 @@ func (v *addressView) settle(twins *twins) []routeKey {
 	for a := range v.installed {
 		if _, stays := wanted[a]; !stays {
 			changed[a.iface] = struct{}{}
+			changes++
 			delete(v.installed, a)
 			if err := v.tables[a.vrf].RemoveAddress(a.iface, a.address); err != nil {
 				v.log.Error("mirror: an address stays in the FIB", "address", a.address, "error", err)
@@ -92,12 +94,13 @@ func (v *addressView) settle(twins *twins) []routeKey {
 			continue
 		}
 		changed[a.iface] = struct{}{}
+		changes++
 		v.installed[a] = struct{}{}
 	}
 	for iface := range changed {
 		v.notify(iface, v.of(iface))
 	}
-	return v.cover()
+	return v.cover(), changes
 }
 
 // wanted lists the kernel's addresses on our twins that the configuration has not.

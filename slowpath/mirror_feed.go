@@ -22,6 +22,13 @@ const (
 	batchMessages = 4096
 	// defaultResyncInterval is the least time between two resyncs.
 	defaultResyncInterval = 200 * time.Millisecond
+	// resyncPause is how many times as long as a resync took the next one waits: a
+	// kernel that never rests costs a third of a core at most.
+	resyncPause = 2
+	// defaultAuditInterval is how often the view is compared with the kernel though
+	// nothing says that they differ, and auditPause as above: 1 % of a core.
+	defaultAuditInterval = time.Minute
+	auditPause           = 100
 	// tendInterval is how often a follower looks after what no event tells.
 	tendInterval = time.Second
 	// reopenMin and reopenMax bound the wait before a socket is opened again.
@@ -35,13 +42,17 @@ const (
 // follower is a view of the kernel that a feed keeps up to date. Its methods are
 // called by one goroutine.
 type follower interface {
-	// dump asks for everything, and makes the view that.
-	dump(s *socket) error
-	// event enters one notification. It reports whether the kernel changes more
-	// by what it tells than it will tell.
-	event(m message) (resync bool)
-	// settle makes the FIB follow the view.
-	settle()
+	// dump asks for everything, and makes the view that. What was interrupted is good
+	// as far as it goes, but not if there is a trusted, which is asked when all is
+	// there: then any error leaves the view as it is.
+	dump(s *socket, trusted func() error) error
+	// event enters one notification, which is told anew if the last dump may have
+	// had what it says. It reports whether only a dump can tell what the kernel has
+	// now.
+	event(m message, again bool) (resync bool)
+	// settle makes the FIB follow the view, and returns how many of its entries
+	// changed.
+	settle() (changes int)
 	// tend is called now and then, after settle.
 	tend()
 }
@@ -53,6 +64,7 @@ type feed struct {
 	groups   []int
 	bytes    int
 	interval time.Duration // between resyncs, at least
+	audits   time.Duration // between audits, at least
 	log      *slog.Logger
 	follower follower
 
@@ -60,7 +72,10 @@ type feed struct {
 	dumps  *socket
 
 	resyncDue bool
+	replaying bool // notifications from before the end of the last dump may wait
 	resynced  time.Time
+	took      time.Duration // the last resync or audit
+	audited   time.Time     // or resynced
 	tended    time.Time
 
 	mu    sync.Mutex // guards state
@@ -75,12 +90,14 @@ type FeedStatus struct {
 	ResyncDue bool   `json:"resync_due"`
 	Overruns  uint64 `json:"overruns"`   // losses of notifications
 	Reopens   uint64 `json:"reopens"`    // of a socket that failed
+	Audits    uint64 `json:"audits"`     // dumps that nothing asked for
+	Corrected uint64 `json:"corrected"`  // entries of the FIB that an audit found wrong
 	LastError string `json:"last_error"` // "" when there was none
 }
 
 func newFeed(name string, c *MirrorConfig, groups []int, f follower) *feed {
-	return &feed{name: name, ns: c.Netns, groups: groups, bytes: c.receiveBytes, interval: c.resyncInterval, log: c.Log, follower: f,
-		state: FeedStatus{Name: name}}
+	return &feed{name: name, ns: c.Netns, groups: groups, bytes: c.receiveBytes, interval: c.resyncInterval, audits: c.auditInterval,
+		log: c.Log, follower: f, state: FeedStatus{Name: name}}
 }
 
 // open opens the sockets, notifications first, so that nothing changes between
@@ -90,7 +107,7 @@ func (f *feed) open() (err error) {
 		return fmt.Errorf("mirror of %s: %w", f.name, err)
 	}
 	if f.dumps, err = openSocket(f.ns, f.bytes); err == nil {
-		err = f.resync()
+		_, err = f.resync(nil)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("mirror of %s: %w", f.name, err), f.close())
@@ -109,26 +126,57 @@ func (f *feed) close() error {
 	return errors.Join(errs...)
 }
 
-// resync dumps, and applies the difference.
-func (f *feed) resync() error {
-	f.resyncDue = false
-	var err error
+// resync dumps, applies the difference, and returns how many entries of the FIB
+// that changed. trusted is as in follower.
+func (f *feed) resync(trusted func() error) (changes int, err error) {
+	begun := time.Now()
 	for range dumpTries {
 		if err = f.dumps.file.SetReadDeadline(time.Now().Add(dumpTimeout)); err != nil {
-			return err
+			return 0, err
 		}
-		if err = f.follower.dump(f.dumps); !errors.Is(err, errInterrupted) {
+		if err = f.dumps.barrier(); err != nil {
+			return 0, err
+		}
+		if err = f.follower.dump(f.dumps, trusted); !errors.Is(err, errInterrupted) {
 			break
 		}
 	}
-	if errors.Is(err, errInterrupted) {
-		f.resyncDue, err = true, nil // what came is good; the rest comes later
+	f.audited, f.took = time.Now(), time.Since(begun)
+	if err != nil && (trusted != nil || !errors.Is(err, errInterrupted)) {
+		return 0, err
 	}
-	f.resynced = time.Now()
+	f.resynced, f.replaying = f.audited, true
+	f.resyncDue = err != nil
+	f.note(nil, func(s *FeedStatus) { s.ResyncDue = true }) // until all that waits was replayed
+	return f.follower.settle(), nil
+}
+
+// errChanging: the kernel changed while it was compared with the view.
+var errChanging = errors.New("the kernel's state changed meanwhile")
+
+// audit compares the view with the kernel. Only when nothing changes meanwhile is
+// what differs a fault: ours, or of what the kernel told. It is put right, and
+// counted.
+func (f *feed) audit() error {
+	changes, err := f.resync(func() error {
+		if err := f.dumps.barrier(); err != nil {
+			return err
+		}
+		if f.events.pending() {
+			return errChanging
+		}
+		return nil
+	})
+	if errors.Is(err, errChanging) || errors.Is(err, errInterrupted) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	f.follower.settle()
+	if changes > 0 {
+		f.log.Warn("mirror: the kernel had not told all that it changed; it was put right", "of", f.name, "entries", changes)
+	}
+	f.note(nil, func(s *FeedStatus) { s.Audits, s.Corrected = s.Audits+1, s.Corrected+uint64(changes) })
 	return nil
 }
 
@@ -186,7 +234,7 @@ func (f *feed) status() FeedStatus {
 func (f *feed) follow(ctx context.Context) error {
 	for ctx.Err() == nil {
 		deadline := f.tended.Add(tendInterval)
-		if due := f.resynced.Add(f.interval); f.resyncDue && due.Before(deadline) {
+		if due := f.nextResync(); f.resyncDue && due.Before(deadline) {
 			deadline = due
 		}
 		if err := f.events.file.SetReadDeadline(deadline); err != nil {
@@ -200,26 +248,34 @@ func (f *feed) follow(ctx context.Context) error {
 		if err := f.batch(); err != nil {
 			return err
 		}
-		if f.resyncDue && time.Since(f.resynced) >= f.interval {
-			if err := f.resync(); err != nil {
-				return err
-			}
-			f.note(nil, func(s *FeedStatus) { s.Resyncs, s.ResyncDue = s.Resyncs+1, f.resyncDue })
+		var err error
+		switch now := time.Now(); {
+		case f.resyncDue && !now.Before(f.nextResync()):
+			_, err = f.resync(nil)
+			f.note(nil, func(s *FeedStatus) { s.Resyncs++ })
+		case !f.resyncDue && !f.replaying && !now.Before(f.audited.Add(max(f.audits, auditPause*f.took))):
+			err = f.audit()
+		}
+		if err != nil {
+			return err
 		}
 		if time.Since(f.tended) >= tendInterval {
-			f.tended = time.Now()
 			f.follower.tend()
+			f.tended = time.Now() // not before: a deadline that has passed lets nothing be read
 		}
 	}
 	return nil
 }
+
+// nextResync is the earliest time of the next resync.
+func (f *feed) nextResync() time.Time { return f.resynced.Add(max(f.interval, resyncPause*f.took)) }
 
 // batch waits for notifications, reads those that are there, up to a bound, and
 // applies them.
 func (f *feed) batch() error {
 	read := uint64(0)
 	for n := range batchMessages {
-		data, err := f.events.receive(n == 0)
+		data, err := f.events.receive(n == 0 && !f.replaying)
 		switch {
 		case errors.Is(err, errOverrun):
 			f.resyncDue = true
@@ -230,17 +286,18 @@ func (f *feed) batch() error {
 			return err
 		}
 		if data == nil && err != nil {
+			f.replaying = f.replaying && !errors.Is(err, unix.EAGAIN)
 			break
 		}
 		for m := range messages(data) {
 			read++
-			if f.follower.event(m) {
+			if f.follower.event(m, f.replaying) {
 				f.resyncDue = true
 			}
 		}
 	}
+	f.note(nil, func(s *FeedStatus) { s.Messages, s.ResyncDue = s.Messages+read, f.resyncDue || f.replaying })
 	if read > 0 {
-		f.note(nil, func(s *FeedStatus) { s.Messages, s.ResyncDue = s.Messages+read, f.resyncDue })
 		f.follower.settle()
 	}
 	return nil

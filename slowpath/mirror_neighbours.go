@@ -66,11 +66,25 @@ func newNeighbourMirror(c *MirrorConfig) *neighbourMirror {
 }
 
 // dump makes the view what the kernel has now.
-func (m *neighbourMirror) dump(s *socket) error {
+func (m *neighbourMirror) dump(s *socket, trusted func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	links, kernel := m.twins.links, m.kernel
 	m.twins.links = map[uint32]linkMessage{}
 	m.kernel = map[kernelNeighbour]neighbourState{}
+	err := m.dumpAll(s)
+	if err == nil && trusted != nil {
+		err = trusted()
+	}
+	if err != nil && (trusted != nil || !errors.Is(err, errInterrupted)) {
+		m.twins.links, m.kernel = links, kernel
+		return err
+	}
+	m.reviewAll()
+	return err
+}
+
+func (m *neighbourMirror) dumpAll(s *socket) error {
 	interrupted := false
 	for _, r := range [...]struct {
 		kind   int
@@ -89,15 +103,15 @@ func (m *neighbourMirror) dump(s *socket) error {
 			return err
 		}
 	}
-	m.reviewAll()
 	if interrupted {
 		return errInterrupted
 	}
 	return nil
 }
 
-// event enters a notification.
-func (m *neighbourMirror) event(r message) (resync bool) {
+// event enters a notification. Each tells all of a neighbour or link: one that is
+// told anew does no harm.
+func (m *neighbourMirror) event(r message, _ bool) (resync bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.enter(r) {
@@ -143,21 +157,24 @@ func (m *neighbourMirror) reviewAll() {
 }
 
 // settle makes the FIB follow the view.
-func (m *neighbourMirror) settle() {
+func (m *neighbourMirror) settle() (changes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for at := range m.dirty {
-		m.follow(at)
+		if m.follow(at) {
+			changes++
+		}
 	}
 	clear(m.dirty)
+	return changes
 }
 
 // follow gives the FIB a neighbour as the kernel has it, or takes it away. What
-// the configuration says of a neighbour stands.
-func (m *neighbourMirror) follow(at Neighbour) {
+// the configuration says of a neighbour stands. It reports whether the FIB changed.
+func (m *neighbourMirror) follow(at Neighbour) bool {
 	if _, pinned := m.static[at]; pinned {
 		delete(m.installed, at)
-		return
+		return false
 	}
 	now := m.kernel[kernelNeighbour{m.twins.indexOf(at.Iface), at.Addr}]
 	before, installed := m.installed[at]
@@ -167,16 +184,19 @@ func (m *neighbourMirror) follow(at Neighbour) {
 	case now.resolved() && (!installed || before != now.mac):
 		if err := table.SetNeighbour(at.Iface, at.Addr, now.mac); err != nil {
 			m.refused[at] = struct{}{} // as many as the kernel keeps
-			return
+			return false
 		}
 		m.installed[at] = now.mac
+		return true
 	case !now.resolved() && installed:
 		if err := table.DeleteNeighbour(at.Iface, at.Addr); err != nil && !errors.Is(err, fib.ErrNotFound) {
 			m.log.Error("mirror: a neighbour stays in the FIB", "neighbour", at.Addr, "error", err)
-			return // with its old MAC, until the next time it is looked at
+			return false // with its old MAC, until the next time it is looked at
 		}
 		delete(m.installed, at)
+		return true
 	}
+	return false
 }
 
 // tend tries again what the FIB refused, and keeps neighbours in use fresh.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -37,7 +38,12 @@ type routeMirror struct {
 	tried     time.Time
 	idle      int // sets of hops after the last sweep
 
-	unsure  bool         // a notification could mean several things
+	doubtful map[routeKey]struct{} // see doubt
+	dumping  bool                  // what is entered comes from a dump
+	replay   bool                  // notifications may be older than the last dump
+	unsure   bool                  // a notification could mean several things
+	changes  int                   // of the FIB, in settle
+
 	message routeMessage // being read
 	updates []fib.Update
 	keys    []routeKey // of updates
@@ -46,25 +52,33 @@ type routeMirror struct {
 func newRouteMirror(c *MirrorConfig) *routeMirror {
 	return &routeMirror{
 		tables: c.Tables, kernel: c.Kernel, log: c.Log, twins: newTwins(c.Twins), hops: newHopSets(),
-		view: newRouteView(), addresses: newAddressView(c),
+		view: newRouteView(), addresses: newAddressView(c), doubtful: map[routeKey]struct{}{},
 	}
 }
 
 // dump asks for links, addresses, nexthop objects and routes, in this order,
 // because each refers to those before it.
-func (m *routeMirror) dump(s *socket) error {
+func (m *routeMirror) dump(s *socket, trusted func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := m.view
-	m.view = newRouteView()
+	before, links, addresses, nexthops := m.view, m.twins.links, m.addresses.kernel, m.hops.nexthops
+	doubtful := m.doubtful
+	m.view, m.doubtful = newRouteView(), map[routeKey]struct{}{}
 	m.twins.links = map[uint32]linkMessage{}
 	m.addresses.kernel = map[kernelAddress]bool{}
 	m.hops.nexthops = map[uint32]nexthopMessage{}
+	m.dumping = true
 	err := m.dumpAll(s)
-	if err != nil && !errors.Is(err, errInterrupted) {
-		m.view = before
+	m.dumping = false
+	if err == nil && trusted != nil {
+		err = trusted()
+	}
+	if err != nil && (trusted != nil || !errors.Is(err, errInterrupted)) {
+		m.view, m.twins.links, m.addresses.kernel, m.hops.nexthops = before, links, addresses, nexthops
+		m.doubtful = doubtful
 		return err
 	}
+	m.reviewDoubts(doubtful, &before)
 	m.view.succeed(&before)
 	m.reviewHops()
 	m.sweepHops()
@@ -113,16 +127,16 @@ func (m *routeMirror) dumpAll(s *socket) error {
 // event enters a notification. The kernel is silent about the IPv4 routes that
 // go because of a link or an address, and about those that go with their
 // nexthop object.
-func (m *routeMirror) event(r message) (resync bool) {
+func (m *routeMirror) event(r message, again bool) (resync bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.unsure = false
+	m.unsure, m.replay = false, again
 	changed := m.enter(r)
 	switch r.kind {
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		return m.unsure
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		if !changed {
+		if !changed && !again { // what came before it, told anew, may have gone with it
 			return false
 		}
 		m.reviewHops()
@@ -186,14 +200,14 @@ func (m *routeMirror) enterRoute(r message) {
 		return
 	}
 	key := keyOf(vrf, n.prefix)
+	if !key.is4 {
+		sortHops(n.hops)
+	}
 	c := candidate{metric: n.metric, variant: n.variant, protocol: n.protocol, kind: n.kind}
 	if kind == fib.Unicast || kind == fib.RoutePunt {
 		c.hops = m.hops.intern(vrf, n.nexthop, n.hops, &m.twins)
 	}
-	if !key.is4 {
-		before := m.mixed(key, c.metric)
-		defer func() { m.unsure = m.unsure || before || m.mixed(key, c.metric) }()
-	}
+	clear := !m.dumping || !slices.Contains(m.view.list(key), c)
 	switch {
 	case r.kind == unix.RTM_DELROUTE:
 		if !m.view.remove(key, c) && !key.is4 {
@@ -202,8 +216,9 @@ func (m *routeMirror) enterRoute(r message) {
 	case key.is4:
 		m.view.add(key, c, place4(r.flags), func(candidate) bool { return true })
 	default:
-		m.add6(key, c, r.flags)
+		clear = m.add6(key, c, r.flags) && clear
 	}
+	m.doubt(key, c.metric, clear)
 }
 
 // place4 is where the kernel puts an IPv4 route among those of its metric.

@@ -29,10 +29,12 @@ const (
 )
 
 // settle makes the FIB follow the view.
-func (m *routeMirror) settle() {
+func (m *routeMirror) settle() (changes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.view.dirty = append(m.view.dirty, m.addresses.settle(&m.twins)...) // whose routes an address hides or uncovers
+	m.changes = 0
+	covered, changed := m.addresses.settle(&m.twins)
+	m.view.dirty = append(m.view.dirty, covered...) // whose routes an address hides or uncovers
 	for _, key := range m.view.dirty {
 		m.decide(key)
 		if len(m.updates) == batchUpdates {
@@ -41,6 +43,7 @@ func (m *routeMirror) settle() {
 	}
 	m.apply()
 	m.view.dirty = m.view.dirty[:0]
+	return m.changes + changed
 }
 
 // decide compares what a prefix should have with what it has, and queues the
@@ -69,6 +72,7 @@ func (m *routeMirror) decide(key routeKey) {
 // queue adds an update, which apply will make.
 func (m *routeMirror) queue(key routeKey, u fib.Update) {
 	m.updates, m.keys = append(m.updates, u), append(m.keys, key)
+	m.changes++
 }
 
 // mark notes what was made of a route.

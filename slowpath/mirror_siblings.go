@@ -1,6 +1,7 @@
 package slowpath
 
 import (
+	"cmp"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -13,13 +14,20 @@ import (
 
 // add6 enters an IPv6 route as the kernel did. A replacement takes the place of
 // the first of its metric that has gateways as it has, or none as it has none;
-// failing that, of the first.
-func (m *routeMirror) add6(key routeKey, c candidate, flags uint16) {
+// failing that, of the first. It reports what routeView.add does.
+func (m *routeMirror) add6(key routeKey, c candidate, flags uint16) (clear bool) {
 	if flags&unix.NLM_F_REPLACE != 0 {
-		m.view.add(key, c, instead, func(old candidate) bool { return m.viaGateways(old.hops) == m.viaGateways(c.hops) })
-	} else if !m.widen(key, c) {
-		m.view.add(key, c, atBack, nil)
+		return m.view.add(key, c, instead, func(old candidate) bool { return m.viaGateways(old.hops) == m.viaGateways(c.hops) })
 	}
+	return m.widen(key, c) || m.view.add(key, c, atBack, nil)
+}
+
+// sortHops gives the hops of an IPv6 route one order: a notification begins with
+// those that are new, and a dump with the oldest.
+func sortHops(hops []kernelHop) {
+	slices.SortFunc(hops, func(a, b kernelHop) int {
+		return cmp.Or(a.via.Compare(b.via), cmp.Compare(a.ifIndex, b.ifIndex))
+	})
 }
 
 // widen puts a route in the place of that whose hops it has and more, and reports
@@ -57,22 +65,6 @@ func (m *routeMirror) narrow(key routeKey, c candidate) {
 		m.view.store(key, list)
 		return
 	}
-}
-
-// mixed tells whether a metric has more than one route besides siblings. Their
-// order in the kernel's list, where siblings need not stand together, cannot be
-// followed then; such routes are a mistake more than a use.
-func (m *routeMirror) mixed(key routeKey, metric uint32) bool {
-	if !m.view.routes[key].more {
-		return false
-	}
-	n := 0
-	for _, c := range m.view.list(key) {
-		if c.metric == metric {
-			n++
-		}
-	}
-	return n > 1
 }
 
 // siblings tells whether two routes of a prefix are one for the kernel.

@@ -20,6 +20,8 @@ type mirrorBed struct {
 	ns     string
 	tables []*fib.Table
 	mirror *Mirror
+
+	differed bool // what agree compared
 }
 
 const (
@@ -128,17 +130,21 @@ func listing(table *fib.Table) (lines []string) {
 	return lines
 }
 
+// line is what the table has for a prefix, as has wants it.
+func (b *mirrorBed) line(vrf int, prefix string) (is string) {
+	for _, line := range listing(b.tables[vrf]) {
+		if rest, found := strings.CutPrefix(line, prefix+" "); found {
+			is += rest
+		}
+	}
+	return is
+}
+
 // has waits until the table's line for a prefix is this; "" is none.
 func (b *mirrorBed) has(vrf int, prefix, want string) {
 	b.t.Helper()
-	var got string
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		got = ""
-		for _, line := range listing(b.tables[vrf]) {
-			if rest, is := strings.CutPrefix(line, prefix+" "); is {
-				got += rest
-			}
-		}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		got := b.line(vrf, prefix)
 		if got == want {
 			return
 		}

@@ -106,14 +106,16 @@ const (
 	instead // of the first of them that alike accepts
 )
 
-// add enters a route as the kernel did.
-func (v *routeView) add(key routeKey, c candidate, at place, alike func(candidate) bool) {
+// add enters a route as the kernel did. It reports whether there is no doubt what
+// that was: one that replaces others of which none is alike may be instead of one
+// that we do not know.
+func (v *routeView) add(key routeKey, c candidate, at place, alike func(candidate) bool) (clear bool) {
 	if v.routes[key].best.kind == 0 { // as nearly always
 		r := v.routes[key]
 		r.best = c
 		v.routes[key] = r
 		v.dirty = append(v.dirty, key)
-		return
+		return true
 	}
 	list := v.list(key)
 	first, behind := 0, 0
@@ -125,17 +127,35 @@ func (v *routeView) add(key routeKey, c candidate, at place, alike func(candidat
 			behind = i + 1
 		}
 	}
+	clear = true
 	switch {
 	case slices.Contains(list, c): // told twice: by a dump, and by what led to it
-		return
+		return true
 	case at == instead && first < behind:
-		list[first+max(0, slices.IndexFunc(list[first:behind], alike))] = c
+		i := slices.IndexFunc(list[first:behind], alike)
+		clear = i >= 0
+		list[first+max(0, i)] = c
 	case at == atFront:
 		list = slices.Insert(list, first, c)
 	default:
 		list = slices.Insert(list, behind, c)
 	}
 	v.store(key, list)
+	return clear
+}
+
+// crowded reports whether a metric has more than one route.
+func (v *routeView) crowded(key routeKey, metric uint32) bool {
+	if !v.routes[key].more {
+		return false
+	}
+	n := 0
+	for _, c := range v.list(key) {
+		if c.metric == metric {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // remove takes a route out as the kernel did, and reports whether it was there.

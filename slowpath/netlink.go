@@ -55,8 +55,12 @@ func openSocket(ns *Netns, receiveBytes int, groups ...int) (*socket, error) {
 	}
 	s.read = func(fd uintptr) bool {
 		// MSG_TRUNC asks for the datagram's true length.
-		s.n, s.from, s.err = unix.Recvfrom(int(fd), s.buffer, unix.MSG_TRUNC)
-		return !errors.Is(s.err, unix.EAGAIN) && !errors.Is(s.err, unix.EINTR)
+		for {
+			s.n, s.from, s.err = unix.Recvfrom(int(fd), s.buffer, unix.MSG_TRUNC)
+			if !errors.Is(s.err, unix.EINTR) {
+				return !errors.Is(s.err, unix.EAGAIN)
+			}
+		}
 	}
 	return s, nil
 }
@@ -108,6 +112,28 @@ func (s *socket) receive(wait bool) ([]byte, error) {
 		return nil, errOverrun
 	}
 	return s.buffer[:s.n], nil
+}
+
+// pending reports whether a datagram, or word of a loss, waits to be received.
+func (s *socket) pending() bool {
+	fds := []unix.PollFd{{Fd: int32(s.file.Fd()), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return n > 0 || err != nil
+}
+
+// barrier returns when the kernel has done all that it was at when it sent the
+// notifications received so far. It tells of an address, a link or a nexthop object
+// before it drops the routes that go with it, which can take seconds, and dumps of
+// routes wait for nobody. All of it happens under one lock, RTNL, that the request
+// for a link needs too. Anybody may ask. Source: __inet_del_ifa in
+// net/ipv4/devinet.c, __dev_notify_flags in net/core/dev.c, remove_nexthop in
+// net/ipv4/nexthop.c, rtnl_getlink in net/core/rtnetlink.c; tried on Linux 6.18.
+func (s *socket) barrier() error {
+	r := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+	loopback := familyHeader(unix.SizeofIfInfomsg, unix.AF_UNSPEC)
+	binary.NativeEndian.PutUint32(loopback[4:], 1) // the first in every namespace
+	r.AddData(loopback)
+	return s.request(r, func(message) {})
 }
 
 // request sends a request and calls each for every message of the answer. The

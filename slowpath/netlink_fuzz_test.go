@@ -50,14 +50,14 @@ func FuzzMirrorMessages(f *testing.F) {
 		for range messages(data) { // as a datagram of its own, too
 		}
 		for _, view := range []follower{routes, neighbours} {
-			view.event(message{kind: unix.RTM_NEWLINK, data: lan})
+			view.event(message{kind: unix.RTM_NEWLINK, data: lan}, false)
 			for read := range messages(append(datagram, data...)) {
 				if len(read.data) > len(data) {
 					t.Fatalf("%d bytes were read of %d", len(read.data), len(data))
 				}
-				view.event(read)
+				view.event(read, flags&1 != 0)
 			}
-			view.event(m)
+			view.event(m, false)
 			view.settle()
 			view.tend()
 		}

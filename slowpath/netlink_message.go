@@ -139,7 +139,7 @@ func (m *routeMessage) parse(b []byte) bool {
 			m.nexthop = u32(value)
 		case unix.RTA_MULTIPATH:
 			multipath = value
-		case unix.RTA_PREFSRC, unix.RTA_METRICS:
+		case unix.RTA_PREFSRC, unix.RTA_METRICS, unix.RTA_FLOW:
 			m.variant = mix(m.variant, value)
 		default:
 			single.attribute(kind, value)

@@ -34,9 +34,9 @@ func (s *shower) mirror(c *client, w io.Writer) error {
 		return err
 	}
 	t = table(w)
-	fmt.Fprintln(t, "feed\tmessages\tresyncs\toverruns\treopens\tlast error\t")
+	fmt.Fprintln(t, "feed\tmessages\tresyncs\taudits\tcorrected\toverruns\treopens\tlast error\t")
 	for _, f := range status.Feeds {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t\n", f.Name, f.Messages, f.Resyncs, f.Overruns, f.Reopens, f.LastError)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", f.Name, f.Messages, f.Resyncs, f.Audits, f.Corrected, f.Overruns, f.Reopens, f.LastError)
 	}
 	return t.Flush()
 }
