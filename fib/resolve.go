@@ -24,6 +24,17 @@ func (t *Table) Resolve(id NextHopID) *Adjacency {
 	return &t.adjacencies[atomic.LoadUint32(&t.slots[id])]
 }
 
+// Usable is the adjacency of a next hop, nil while no packet can go by it: its
+// interface is down or gone, or the gateway's subnet is. As Resolve otherwise.
+// Workers. Source: FF-6.
+func (t *Table) Usable(id NextHopID) *Adjacency {
+	a := t.Resolve(id)
+	if a.Kind == Unreachable || a.Kind != Group && !t.carrier(a.Iface) {
+		return nil
+	}
+	return a
+}
+
 // Member picks the hop of a group for a flow. The same hash gives the same hop
 // while that hop is usable. Adjacencies of any other kind are returned as they
 // are. Workers. Source: FF-16.
@@ -84,4 +95,10 @@ func (t *Table) SetCarrier(ifIndex uint16, up bool) {
 
 func (t *Table) carrier(ifIndex uint16) bool {
 	return t.down[ifIndex/64].Load()>>(ifIndex%64)&1 == 0
+}
+
+// IndexOf is the inverse of Adjacency. Workers.
+func (t *Table) IndexOf(a *Adjacency) AdjacencyIndex {
+	base := unsafe.Pointer(unsafe.SliceData(t.adjacencies))
+	return AdjacencyIndex((uintptr(unsafe.Pointer(a)) - uintptr(base)) / uintptr(adjacencyBytes))
 }

@@ -65,6 +65,26 @@ func (t *Table) Add(r Route) error {
 	return t.setRoute(&r, id)
 }
 
+// Hold takes a reference to the next hops of a route that is in no table: packets go by
+// them because a rule says so. They follow links, neighbours and subnets as those of
+// routes do. Errors are those of Add, and do not name the prefix, which is for all of its
+// family. Source: FF-6.
+func (t *Table) Hold(r Route) (NextHopID, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.commit()
+	return t.nextHops(&r)
+}
+
+// Release gives back what Hold took. Workers may still go by it until they have passed a
+// quiescent state.
+func (t *Table) Release(id NextHopID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.commit()
+	t.release(id)
+}
+
 // Delete removes the configured route of a prefix. Errors wrap ErrPrefix or ErrNotFound.
 func (t *Table) Delete(p netip.Prefix) error {
 	t.mu.Lock()
@@ -105,48 +125,41 @@ func (t *Table) setRoute(r *Route, id NextHopID) error {
 // prepare checks a route and takes a reference to its next hop. Nothing is
 // painted yet.
 func (t *Table) prepare(r *Route) (NextHopID, error) {
-	fail := func(err error) (NextHopID, error) { return 0, fmt.Errorf("fib: route %v: %w", r.Prefix, err) }
-	if err := checkPrefix(r.Prefix); err != nil {
-		return fail(err)
-	}
-	if r.Learned && r.Counters {
-		return fail(fmt.Errorf("%w: counters of its own are for a configured route", ErrRoute))
-	}
-	if r.Type != Unicast {
-		if len(r.Hops) > 0 {
-			return fail(fmt.Errorf("%w: %v has hops", ErrRoute, r.Type))
+	err := checkPrefix(r.Prefix)
+	if err == nil {
+		var id NextHopID
+		if id, err = t.nextHops(r); err == nil {
+			return id, nil
 		}
-		id, err := t.prepareType(r)
-		if err != nil {
-			return fail(err)
-		}
-		return id, nil
 	}
-	if len(r.Hops) == 0 || len(r.Hops) > MaxHops {
-		return fail(fmt.Errorf("%w: %d hops are not in 1..%d", ErrRoute, len(r.Hops), MaxHops))
-	}
-	if len(r.Hops) == 1 { // nearly all routes, a million at a time
-		id, err := t.prepareHop(r, &r.Hops[0])
-		if err != nil {
-			return fail(err)
-		}
-		return id, nil
+	return 0, fmt.Errorf("fib: route %v: %w", r.Prefix, err)
+}
+
+// nextHops takes a reference to the next hop of a route with a good prefix.
+func (t *Table) nextHops(r *Route) (NextHopID, error) {
+	switch {
+	case r.Learned && r.Counters:
+		return 0, fmt.Errorf("%w: counters of its own are for a configured route", ErrRoute)
+	case r.Type != Unicast && len(r.Hops) > 0:
+		return 0, fmt.Errorf("%w: %v has hops", ErrRoute, r.Type)
+	case r.Type != Unicast:
+		return t.prepareType(r)
+	case len(r.Hops) == 0 || len(r.Hops) > MaxHops:
+		return 0, fmt.Errorf("%w: %d hops are not in 1..%d", ErrRoute, len(r.Hops), MaxHops)
+	case len(r.Hops) == 1: // nearly all routes, a million at a time
+		return t.prepareHop(r, &r.Hops[0])
 	}
 	members := make([]member, 0, len(r.Hops))
 	for i := range r.Hops {
 		id, err := t.prepareHop(r, &r.Hops[i])
 		if err != nil {
 			t.releaseAll(members)
-			return fail(err)
+			return 0, err
 		}
 		members = append(members, member{hop: t.byID[id], weight: max(1, r.Hops[i].Weight)})
 	}
 	before, _ := t.rib.Get(r.Prefix)
-	id, err := t.acquireGroup(members, before.of(r.Learned))
-	if err != nil {
-		return fail(err)
-	}
-	return id, nil
+	return t.acquireGroup(members, before.of(r.Learned))
 }
 
 // typeIDs are the next hops of routes without hops.

@@ -69,6 +69,7 @@ type Packet struct {
 	Flow    uint32         // index in the worker's flow table, 0 when there is none
 	Mark    uint32         // set by rules and listeners; 0 on arrival
 	CtMark  uint32         // for the flow that this packet may start
+	Via     uint32         // fib.NextHopID that a rule chose, 0 when none did: see Burst.Chosen
 
 	Len     uint16 // bytes from Data to the end of the network packet (padding trimmed)
 	Ingress uint16 // interface index
@@ -135,6 +136,8 @@ type Burst struct {
 	Divert bool
 	// Glean: a packet's next hop has no known address on its link.
 	Glean bool
+	// Chosen: rules chose the next hop of packets that have Via.
+	Chosen bool
 	// Departed: behind Route, every packet's verdict is Transmit already.
 	Departed bool
 	// Strays: there are fragments or ICMP errors, which a device does not lead to the

@@ -228,14 +228,22 @@ func (w *Worker) review(nowNs int64) {
 
 // known tells whether the oldest packet does not wait for this neighbour any more.
 func (w *Worker) known(f *waitingFor) bool {
-	p, table := &w.holder.held[f.first].packet, w.snap.Tables[f.vrf]
+	oldest := &w.holder.held[f.first]
+	p, table := &oldest.packet, w.snap.Tables[f.vrf]
 	var id fib.NextHopID
 	if p.Is(packet.IsIPv6) {
 		id = table.Lookup6(p.IPv6().Dst())
 	} else {
 		id = table.Lookup4(p.IPv4().Dst())
 	}
-	a := table.Member(table.Resolve(id), flowHash(p))
+	a := table.Resolve(id)
+	if p.Via != 0 {
+		if oldest.generation != w.snap.Rules.Generation() {
+			return true // other rules choose now
+		}
+		a = chosen(p, table, a)
+	}
+	a = table.Member(a, flowHash(p))
 	return a.Kind != fib.Glean || targetOf(p, a) != f.target
 }
 
@@ -263,7 +271,7 @@ func (w *Worker) letGo(i uint16, nowNs int64) {
 			to.hooks = [2]judgement{ct.HookIn: {skip: true}, ct.HookOut: {skip: true}}
 		} else {
 			to.hooks = [2]judgement{ct.HookIn: fromFirst, ct.HookOut: fromFirst}
-			p.Limits, p.Priority = [2]uint8{}, false // other rules say that now
+			p.Limits, p.Priority, p.Via = [2]uint8{}, false, 0 // other rules say that now
 		}
 		if w.table != nil {
 			w.table.Return(&p, nowNs, w.snap.Timeouts)

@@ -26,6 +26,7 @@ const (
 type decided struct {
 	ingress, egress       uint16 // egress is 0 at hook in
 	markBefore, markAfter uint32
+	via                   uint32            // next hop, see packet.Packet.Via
 	slots                 [maxPassed]uint32 // of the rules passed, in order
 	passed                uint8             // may be more than slots has
 	action                policy.Action
@@ -43,9 +44,12 @@ func (d *decided) pass(slot int) {
 // was remembered, so all are known.
 func (d *decided) last() int { return int(d.slots[d.passed-1]) }
 
+// decision is one line of the cache.
 type decision struct {
 	decided
+	more bool     // there is more to do than to count and to mark
 	hits RuleHits // of packets that did not ask the rules
+	_    [8]byte
 }
 
 // holdsFor tells whether the decision is one for the packet's interfaces and mark. The
@@ -101,7 +105,7 @@ func (l *ledger) enter(d *decided) uint16 {
 	h := uint64(d.ingress) | uint64(d.egress)<<16 | uint64(d.markBefore)<<32
 	h = h*odd ^ (uint64(d.slots[0]) | uint64(d.slots[1])<<32)
 	h = h*odd ^ (uint64(d.slots[2]) | uint64(d.slots[3])<<32)
-	h = h*odd ^ uint64(d.markAfter)
+	h = h*odd ^ (uint64(d.markAfter) | uint64(d.via)<<32)
 	for at := h * odd >> 32; ; at++ {
 		place := &l.index[at%uint64(len(l.index))]
 		if *place != 0 {
@@ -114,7 +118,7 @@ func (l *ledger) enter(d *decided) uint16 {
 			return 0
 		}
 		*place = uint16(l.n)
-		l.decisions[l.n].decided = *d
+		l.decisions[l.n] = decision{decided: *d, more: d.action != policy.Accept || d.via != 0}
 		l.n++
 		return *place
 	}

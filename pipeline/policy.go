@@ -13,7 +13,7 @@ import (
 // costs nothing.
 //
 // Needs:  Conntrack; at the out hook also Route.
-// Writes: Mark, CtMark, Policy, Limits, Priority; the flow's mark and decisions; the rules' hits.
+// Writes: Mark, CtMark, Via, Policy, Limits, Priority; the flow's mark and decisions; the rules' hits.
 // Drops:  policy_in, policy_out; with an answer where a rule rejects.
 // Source: FF-6, TO-3. Design: docs/decisions/0005-rule-decisions.md.
 type Policy struct {
@@ -52,16 +52,29 @@ func (s *Policy) Process(b *packet.Burst) {
 			if d := &s.ledger.decisions[n&(maxDecisions-1)]; d.holdsFor(p) {
 				d.hits.add(p)
 				p.Mark = d.markAfter
-				if d.action == policy.Queue {
-					rule := d.last()
-					s.enqueue(i, p, rules, rule, rules.Effect(rule))
-				} else if d.action != policy.Accept {
-					s.refuse(p, d.action, d.answer)
+				if d.more {
+					s.follow(b, i, rules, &d.decided)
 				}
 				continue
 			}
 		}
 		s.ask(rules, b, i, fromFirst)
+	}
+}
+
+// follow does what a decision says beyond hits and mark.
+func (s *Policy) follow(b *packet.Burst, i int, rules *policy.Ruleset, d *decided) {
+	p := &b.Pkts[i]
+	if d.via != 0 {
+		p.Via, b.Chosen = d.via, true
+	}
+	switch d.action {
+	case policy.Accept:
+	case policy.Queue:
+		rule := d.last()
+		s.enqueue(i, p, rules, rule, rules.Effect(rule))
+	default:
+		s.refuse(p, d.action, d.answer)
 	}
 }
 
@@ -97,6 +110,9 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 		}
 		e := rules.Effect(rule)
 		s.mark(p, &k, e)
+		if e.NextHop != 0 {
+			p.Via, d.via, b.Chosen = e.NextHop, e.NextHop, true
+		}
 		p.Priority = p.Priority || e.Priority
 		if e.Timeout != 0 {
 			s.table.Attach(p, e.Timeout)

@@ -92,6 +92,7 @@ func (s *Policy) judgeAgain(b *packet.Burst, rules *policy.Ruleset) {
 		if p.Verdict != packet.Continue {
 			continue
 		}
+		b.Chosen = b.Chosen || p.Via != 0
 		j := r.hooks[s.hook]
 		if j.skip && s.hook == ct.HookOut && p.Egress != r.egress {
 			j, r.reevaluated = again, true
@@ -214,6 +215,9 @@ func (w *Worker) prepare(p *packet.Packet, r *packet.Released, to *resumption, n
 	}
 	switch here := &to.hooks[r.Hook]; {
 	case r.Decision == packet.QueueRepeat:
+		if r.Hook == uint8(ct.HookIn) {
+			p.Via = 0
+		}
 	case r.Options&packet.QueueDivert != 0:
 		*here = judgement{after: int(r.Rule)}
 	default:
@@ -221,7 +225,7 @@ func (w *Worker) prepare(p *packet.Packet, r *packet.Released, to *resumption, n
 	}
 	if !same {
 		to.reevaluated = true
-		p.Limits, p.Priority = [2]uint8{}, false // other rules say that now
+		p.Limits, p.Priority, p.Via = [2]uint8{}, false, 0 // other rules say that now
 		to.hooks[r.Hook] = again
 		if r.Hook == uint8(ct.HookOut) {
 			to.hooks[ct.HookIn] = again

@@ -57,12 +57,15 @@ func (s *Route) Process(b *packet.Burst) {
 			departed += s.apply(&s.v6, b, table, s.counts[vrf])
 		}
 	}
-	b.Departed = departed == b.N
+	b.Departed, b.Chosen = departed == b.N, false
 }
 
 // apply does with the packets of a batch what the lookup said. It returns how many
 // have nothing before them but Confirm.
 func (s *Route) apply(r *routeBatch, b *packet.Burst, table *fib.Table, counts *fib.Counts) (departed int) {
+	if b.Chosen {
+		r.choose(b, table)
+	}
 	r.count(table, counts)
 	if s.short && !b.Divert {
 		departed = r.shorten(b, table.Lines())

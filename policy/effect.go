@@ -60,6 +60,7 @@ type Effect struct {
 	Mirror     Mirror     // Action Tee
 	SetMark    Bits       // of the packet
 	SetCtMark  Bits       // of its connection
+	NextHop    uint32     // that the packet goes by if it goes on; 0 is the route's
 	Timeout    uint16     // policy of its connection, if that is new; 0 is none
 	Limit      uint8      // the rule is for new connections above this limit only; 0 is none
 	Priority   bool       // of its connection, if that is new
@@ -69,6 +70,6 @@ type Effect struct {
 func (s *Ruleset) Effect(index int) *Effect { return &s.effects[index] }
 
 func (r *Rule) effect() Effect {
-	return Effect{Action: r.Action, RejectWith: r.RejectWith, Queue: r.Queue, Mirror: r.Mirror, SetMark: r.SetMark, SetCtMark: r.SetCtMark, Timeout: r.Timeout,
-		Limit: r.Limit, Priority: r.Priority}
+	return Effect{Action: r.Action, RejectWith: r.RejectWith, Queue: r.Queue, Mirror: r.Mirror, SetMark: r.SetMark, SetCtMark: r.SetCtMark,
+		NextHop: r.NextHop, Timeout: r.Timeout, Limit: r.Limit, Priority: r.Priority}
 }

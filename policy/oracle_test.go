@@ -34,7 +34,7 @@ func naiveMatches(r *Rule, k *Key) bool {
 		return len(list) == 0 || k.HasPorts &&
 			slices.ContainsFunc(list, func(p PortRange) bool { return p.First <= port && port <= p.Last })
 	}
-	return inAny(r.Src, src) && inAny(r.Dst, dst) &&
+	return (r.Family == 0 || r.Family == k.Family) && inAny(r.Src, src) && inAny(r.Dst, dst) &&
 		(r.Protocol == AnyProtocol || r.Protocol == int(k.Protocol)) &&
 		portIn(r.SrcPorts, k.SrcPort) && portIn(r.DstPorts, k.DstPort) &&
 		(len(r.InPorts) == 0 || slices.Contains(r.InPorts, k.InPort)) &&
@@ -82,6 +82,7 @@ func drawRule(t *rapid.T) Rule {
 		Src:      drawPrefixes(t, is4, "src"),
 		Dst:      drawPrefixes(t, is4, "dst"),
 		Protocol: AnyProtocol,
+		Family:   rapid.SampledFrom([]uint8{0, 0, map[bool]uint8{true: 4, false: 6}[is4]}).Draw(t, "family"),
 		States:   StateSet(rapid.IntRange(0, int(anyState)).Draw(t, "states")),
 	}
 	if r.Hook == HookOut {

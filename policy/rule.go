@@ -102,6 +102,8 @@ type Rule struct {
 	// and a rule that has some matches packets of that family only.
 	Src, Dst []netip.Prefix
 
+	Family uint8 // 4 or 6 for packets of that family only, as prefixes say it; 0 without a say
+
 	Protocol int // 0..255 or AnyProtocol
 
 	// Ports, for TCP, UDP and SCTP only. A packet whose ports cannot be seen,
@@ -117,6 +119,7 @@ type Rule struct {
 	Queue              QueueTo    // Actions Queue and Tee
 	Mirror             Mirror     // Action Tee
 	SetMark, SetCtMark Bits       // what the rule sets, before its Action
+	NextHop            uint32     // that packets which go on go by, by its number in the routing table; 0 is the route's. HookIn only
 	Timeout            uint16     // timeout policy for new flows, by its index; 0 is none
 	Limit              uint8      // the rule is for new connections above this limit only; 0 is none
 	Priority           bool       // of new flows: they may have what is kept for them
@@ -149,6 +152,10 @@ func (r *Rule) check() error {
 		return fmt.Errorf("%w: action %s with %+v", ErrRule, r.Action, r.Mirror)
 	case r.RejectWith == TCPReset && r.Protocol != protoTCP:
 		return fmt.Errorf("%w: a TCP reset for protocol %d", ErrRule, r.Protocol)
+	case r.NextHop != 0 && (r.Hook != HookIn || r.Action == Drop || r.Action == Reject):
+		return fmt.Errorf("%w: action %s at hook %s with a next hop", ErrRule, r.Action, r.Hook)
+	case r.Family != 0 && r.Family != 4 && r.Family != 6:
+		return fmt.Errorf("%w: family %d", ErrRule, r.Family)
 	case len(r.OutPorts) > 0 && r.Hook != HookOut:
 		return fmt.Errorf("%w: egress ports in hook %s", ErrRule, r.Hook)
 	case r.Protocol < AnyProtocol || r.Protocol > 255:
@@ -179,9 +186,9 @@ func (r *Rule) check() error {
 // namesPorts tells whether the rule asks for L4 ports.
 func (r *Rule) namesPorts() bool { return len(r.SrcPorts)+len(r.DstPorts) > 0 }
 
-// family returns 4 or 6 for a rule with prefixes and 0 for one without.
+// family returns 4 or 6 for a rule of one family and 0 for one of both.
 func (r *Rule) family() (uint8, error) {
-	family := uint8(0)
+	family := r.Family
 	for _, list := range [][]netip.Prefix{r.Src, r.Dst} {
 		for _, p := range list {
 			if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() {
