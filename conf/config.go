@@ -255,6 +255,8 @@ type Rule struct {
 	FailOpen   bool       `toml:"fail_open,omitempty" json:"fail_open,omitempty"`     // queue full or listener slow: accept
 	SetMark    Mark       `toml:"set_mark,omitempty" json:"set_mark,omitzero"`
 	SetCTMark  Mark       `toml:"set_ct_mark,omitempty" json:"set_ct_mark,omitzero"`
+	Via        netip.Addr `toml:"via,omitempty" json:"via,omitzero"` // gateway in place of the route's; hook in only (FF-6)
+	Hops       []Hop      `toml:"hops,omitempty" json:"hops,omitempty" list:"filled"`
 	Timeout    string     `toml:"timeout,omitempty" json:"timeout,omitempty"`   // timeout policy for new flows (TO-3)
 	Priority   bool       `toml:"priority,omitempty" json:"priority,omitempty"` // new flows may have of ct.reserve (CT-7)
 	Comment    string     `toml:"comment,omitempty" json:"comment,omitempty"`

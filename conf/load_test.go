@@ -144,11 +144,15 @@ conn_max_per = "source"
 action = "accept"
 timeout = "web"
 priority = true
+in_ports = ["lan"]
+via = "10.1.1.2"
 [[rules]]
 action = "continue"
 protocol = 0
 set_mark = "010/0xff"
 set_ct_mark = "0xffffffff"
+in_ports = ["lan"]
+hops = [{ via = "10.1.1.2", weight = 3 }, { via = "10.1.1.3", port = "lan" }]
 [icmp]
 error_rate = 0
 [slow_path]

@@ -119,7 +119,7 @@ func (v *validator) hop(at string, r *Route, h Hop) {
 		case !known:
 			v.faults.add(at+".port", "%s", v.unknownPort(h.Port))
 		case v.c.Ports[i].VRF != r.VRF:
-			v.faults.add(at+".port", "%s is in VRF %d, the route in %d", h.Port, v.c.Ports[i].VRF, r.VRF)
+			v.faults.add(at+".port", "%s is in VRF %d; want a port of VRF %d", h.Port, v.c.Ports[i].VRF, r.VRF)
 		default:
 			portKnown = true
 		}
@@ -144,13 +144,13 @@ func (v *validator) gateway(at string, r *Route, h Hop, portKnown bool) {
 		return
 	}
 	if h.Port == "" && via.Is6() && via.IsLinkLocalUnicast() {
-		v.faults.add(at, "%s is link-local; name the port", via)
+		v.faults.add(at, "%s is link-local; name the port%s", via, portKey(at))
 		return
 	}
 	subnet, on := v.nets.find(r.VRF, via, via.BitLen())
 	switch {
 	case len(on) == 0 && h.Port == "":
-		v.faults.add(at, "%s is on no subnet of VRF %d; name the port if it is on link there", via, r.VRF)
+		v.faults.add(at, "%s is on no subnet of VRF %d; name the port if it is on link there%s", via, r.VRF, portKey(at))
 	case len(on) == 0:
 		// On link by the operator's word.
 	case portKnown && v.c.Ports[on[0].port].Name != h.Port:
@@ -234,24 +234,33 @@ func (v *validator) neighbourAddress(at string, n *Neighbour, port int, onLink m
 
 type prefixSet map[netip.Prefix]bool
 
-// onLink gives what routes put on link at each port by naming it: a gateway, or,
-// without one, the route's whole prefix.
+// onLink gives what routes and rules put on link at each port by naming it: a gateway,
+// or, without one, the route's whole prefix, or whatever a rule matches.
 func (v *validator) onLink() map[string]prefixSet {
 	reach := map[string]prefixSet{}
+	add := func(prefix netip.Prefix, h *Hop) {
+		if h.Via.IsValid() {
+			prefix = netip.PrefixFrom(h.Via, h.Via.BitLen())
+		}
+		if h.Port == "" || !prefix.IsValid() {
+			return
+		}
+		if reach[h.Port] == nil {
+			reach[h.Port] = prefixSet{}
+		}
+		reach[h.Port][prefix] = true
+	}
 	for i := range v.c.Routes {
 		r := &v.c.Routes[i]
 		for _, h := range r.NextHops() {
-			prefix := r.Prefix
-			if h.Via.IsValid() {
-				prefix = netip.PrefixFrom(h.Via, h.Via.BitLen())
-			}
-			if h.Port == "" || !prefix.IsValid() {
-				continue
-			}
-			if reach[h.Port] == nil {
-				reach[h.Port] = prefixSet{}
-			}
-			reach[h.Port][prefix] = true
+			add(r.Prefix, &h)
+		}
+	}
+	for i := range v.c.Rules {
+		r := &v.c.Rules[i]
+		for j := range r.Hops {
+			add(netip.PrefixFrom(netip.IPv4Unspecified(), 0), &r.Hops[j])
+			add(netip.PrefixFrom(netip.IPv6Unspecified(), 0), &r.Hops[j])
 		}
 	}
 	return reach

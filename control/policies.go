@@ -76,13 +76,16 @@ func (s *Switch) buildRules(c *conf.Config, limits *limitPlan) (*policy.Ruleset,
 	if err != nil {
 		return nil, err
 	}
-	rules, err := s.compileRules(c, bound, limits, 1)
+	if plan.hops, err = s.holdHops(c); err != nil {
+		return nil, err
+	}
+	rules, err := s.compileRules(c, bound, limits, plan.hops, 1)
 	if err != nil {
 		return nil, err
 	}
 	plan.hold(bound)
 	plan.commit()
-	s.boundPolicies, s.heldPolicies = plan.bound, plan.held
+	s.boundPolicies, s.heldPolicies, s.ruleHops = plan.bound, plan.held, plan.hops
 	return rules, nil
 }
 
@@ -98,7 +101,7 @@ func (s *Switch) knownPolicies() []string {
 	return names
 }
 
-// policyPlan is what a configuration does to the policies: prepared, and then
+// policyPlan is what a configuration does to the policies, and what its rules hold: prepared, and then
 // committed or abandoned, neither of which can fail. The caller holds Switch.mu
 // from the one to the other, and so does whoever changes policies otherwise.
 type policyPlan struct {
@@ -110,6 +113,7 @@ type policyPlan struct {
 	gone     []string
 	bound    []uint16 // of the ruleset that is to be published, by rule; nil: that of before stays
 	held     []uint16 // its references
+	hops     heldHops // as above
 }
 
 // planPolicies prepares what next does to the policies.
@@ -182,6 +186,7 @@ func (plan *policyPlan) hold(bound []uint16) {
 // abandon undoes what was prepared.
 func (plan *policyPlan) abandon() {
 	plan.s.policies.ReleaseRules(plan.held)
+	plan.hops.release()
 	for _, index := range plan.reserved {
 		plan.s.policies.Abandon(index)
 	}
@@ -217,7 +222,8 @@ func (s *Switch) publishRules(plan *policyPlan) {
 		return
 	}
 	before := s.heldPolicies
-	s.boundPolicies, s.heldPolicies = plan.bound, plan.held
+	s.ruleHops.release()
+	s.boundPolicies, s.heldPolicies, s.ruleHops = plan.bound, plan.held, plan.hops
 	s.epoch.Retire(func() {
 		s.policies.ReleaseRules(before)
 		s.ringDrain()

@@ -112,7 +112,10 @@ func (s *Switch) prepare(next *conf.Config, changes *conf.Changes, plan *policyP
 		return nil, err
 	}
 	if changes.Rules || !slices.Equal(bound, s.boundPolicies) {
-		rules, err := s.compileRules(next, bound, limits, policy.NextGeneration(snapshot.Rules.Generation()))
+		if plan.hops, err = s.holdHops(next); err != nil {
+			return nil, err
+		}
+		rules, err := s.compileRules(next, bound, limits, plan.hops, policy.NextGeneration(snapshot.Rules.Generation()))
 		if err != nil {
 			return nil, err
 		}

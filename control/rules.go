@@ -10,12 +10,15 @@ import (
 )
 
 // compileRules translates and compiles the configuration's rules. bound has the
-// timeout policy of each, limits its limit.
-func (s *Switch) compileRules(c *conf.Config, bound []uint16, limits *limitPlan, generation uint32) (*policy.Ruleset, error) {
+// timeout policy of each, limits its limit, hops its next hop.
+func (s *Switch) compileRules(c *conf.Config, bound []uint16, limits *limitPlan, hops heldHops, generation uint32) (*policy.Ruleset, error) {
 	rules := make([]policy.Rule, len(c.Rules))
 	for i := range c.Rules {
 		rules[i] = s.rule(&c.Rules[i])
 		rules[i].Timeout, rules[i].Limit = bound[i], limits.byRule[i]
+		if h := hops[i]; h.table != nil {
+			rules[i].NextHop, rules[i].Family = uint32(h.id), h.family
+		}
 	}
 	defaults := policy.Defaults{In: action(c.Policy.DefaultIn), Out: action(c.Policy.DefaultOut)}
 	set, err := policy.Compile(rules, defaults, generation)

@@ -68,6 +68,7 @@ type Switch struct {
 	policies      *ct.Policies
 	boundPolicies []uint16      // of the ruleset that workers see, by rule; guarded by mu
 	heldPolicies  []uint16      // its references; guarded by mu
+	ruleHops      heldHops      // as above
 	drainBell     chan struct{} // rung when a policy may have been deleted
 
 	limits  map[string]uint8 // numbers of the rules' limits on connections; guarded by mu

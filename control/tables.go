@@ -96,13 +96,18 @@ func (s *Switch) routes(c *conf.Config) ([][]fib.Route, error) {
 		if vrf < 0 {
 			return nil, fmt.Errorf("routes[%d].vrf: VRF %d had no port or route at start: restart to add it", i, r.VRF)
 		}
-		route := fib.Route{Prefix: r.Prefix, Type: routeType(r.Type), Counters: r.Counters}
-		for _, h := range r.NextHops() {
-			route.Hops = append(route.Hops, fib.Hop{Via: h.Via, Iface: s.index[h.Port], Weight: h.Weight})
-		}
-		all[vrf] = append(all[vrf], route)
+		all[vrf] = append(all[vrf], s.route(r))
 	}
 	return all, nil
+}
+
+// route translates one.
+func (s *Switch) route(r *conf.Route) fib.Route {
+	route := fib.Route{Prefix: r.Prefix, Type: routeType(r.Type), Counters: r.Counters}
+	for _, h := range r.NextHops() {
+		route.Hops = append(route.Hops, fib.Hop{Via: h.Via, Iface: s.index[h.Port], Weight: h.Weight})
+	}
+	return route
 }
 
 func routeType(t conf.RouteType) fib.RouteType {

@@ -60,6 +60,7 @@ func does(r *conf.Rule) string {
 		}
 	}
 	add("with", string(r.RejectWith), r.RejectWith != "")
+	add("via", via(r), via(r) != "")
 	add("set_mark", r.SetMark.String(), !r.SetMark.IsZero())
 	add("set_ct_mark", r.SetCTMark.String(), !r.SetCTMark.IsZero())
 	add("queue", r.Queue.String(), !r.Queue.IsZero())
@@ -74,6 +75,21 @@ func does(r *conf.Rule) string {
 		}
 	}
 	return strings.Join(words, ", ")
+}
+
+// via names the next hops that a rule chooses, "" when it leaves packets to their routes.
+func via(r *conf.Rule) string {
+	if r.Via.IsValid() {
+		return r.Via.String()
+	}
+	words := make([]string, len(r.Hops))
+	for i, h := range r.Hops {
+		words[i] = h.Port
+		if h.Via.IsValid() {
+			words[i] = h.Via.String()
+		}
+	}
+	return strings.Join(words, "|")
 }
 
 // matches says what a rule matches, in the words of the configuration.
