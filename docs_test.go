@@ -132,6 +132,26 @@ func TestReasonsAreExplained(t *testing.T) {
 	}
 }
 
+// The figures in README.md are rows of docs/bench.md.
+func TestFiguresAreThoseMeasured(t *testing.T) {
+	texts := pages(t)
+	_, section, _ := strings.Cut(texts["README.md"], "\n## How fast\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := 0
+	for _, line := range strings.Split(section, "\n") {
+		if !strings.HasPrefix(line, "| ") {
+			continue
+		}
+		rows++
+		if !strings.Contains(texts["docs/bench.md"], line+"\n") {
+			t.Errorf("README.md has a row that docs/bench.md has not: copy it anew\n%s", line)
+		}
+	}
+	if rows < 4 {
+		t.Errorf("README.md has %d rows of figures", rows)
+	}
+}
+
 // The metrics and the paths of the API that the pages name are in the code, and
 // docs/api.md has every path that there is.
 func TestPagesNameWhatIsServed(t *testing.T) {

@@ -161,7 +161,7 @@ func ParseVerdict(rec []byte) (v Verdict, data []byte, err error) {
 	switch {
 	case v.Action == 0 || v.Action >= lastAction, v.Flags&^allVerdictFlags != 0:
 		return v, nil, ErrCorrupt
-	case n > uint64(len(rec)-VerdictHeader):
+	case n > uint64(len(rec)-VerdictHeader), w3>>32 != 0:
 		return v, nil, ErrCorrupt
 	case v.Flags&Rewrite == 0 && n != 0, v.Flags&Rewrite != 0 && (n == 0 || v.Flags&UpTo != 0):
 		return v, nil, ErrCorrupt

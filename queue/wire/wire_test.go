@@ -121,6 +121,10 @@ func TestVerdictRecord(t *testing.T) {
 	if err != nil || got != v || len(data) != 33 {
 		t.Errorf("%+v, %d bytes, %v", got, len(data), err)
 	}
+	rec[31] = 1 // what is to be zero
+	if _, _, err := ParseVerdict(rec); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("reserved bits: %v", err)
+	}
 	for name, c := range map[string]struct {
 		v Verdict
 		n int
