@@ -65,9 +65,15 @@ func isError(proto, icmpType uint8) bool {
 }
 
 // withoutState are ICMPv6 messages that are no part of any exchange between two
-// hosts: multicast listener and neighbour discovery. Source: RFC 4861, RFC 3810.
+// hosts: multicast listener, neighbour and multicast router discovery. A redirect
+// comes from a router alone, and is no business of one. Source: RFC 4861, RFC 3810,
+// RFC 4286.
 func withoutState(proto, icmpType uint8) bool {
-	return proto == packet.ProtoICMPv6 && (icmpType >= 130 && icmpType <= 137 || icmpType == 143)
+	switch icmpType {
+	case 130, 131, 132, 133, 134, 135, 136, 143, 151, 152:
+		return proto == packet.ProtoICMPv6
+	}
+	return false
 }
 
 const (

@@ -1,8 +1,8 @@
 package ct
 
 import (
+	"bytes"
 	"encoding/binary"
-	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"unsafe"
@@ -156,16 +156,39 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-// FuzzQuote: no quoted bytes upset the tracker.
+// FuzzQuote: no quoted bytes upset the tracker; an error is related only if they begin with a packet of
+// the flow, as far as the flow's addresses, protocol and ports tell.
 func FuzzQuote(f *testing.F) {
-	f.Add(ipPacket(udp4(1), []byte{0, 1, 0, 53, 0, 8, 0, 0}), uint8(3))
+	l4 := []byte{0, 1, 0, 53, 0, 8, 0, 0}
+	f.Add(ipPacket(udp4(1), l4), uint8(3))
+	f.Add(ipPacket(udp4(1), l4)[:27], uint8(11))
+	f.Add(ipv6Packet(udp6(1), l4), uint8(1))
+	f.Add(ipv6Packet(udp6(1), l4)[:40], uint8(2))
 	f.Fuzz(func(t *testing.T, quote []byte, kind uint8) {
 		table := newTable(t, MinFlows, MinFlows)
 		send(table, 0, DefaultTimeouts(), udp4(1))
+		send(table, 0, DefaultTimeouts(), udp6(1))
 		quote = quote[:min(len(quote), 1400)]
-		lookup1(table, errorAbout(table, quote, kind, udp4(1).src))
-		lookup1(table, errorAbout(table, quote, kind, udp6(int(rand.Uint32N(9))).src))
-		if table.Flows4 != 1 {
+		for _, c := range []struct {
+			of      tuple
+			whole   []byte
+			proto   int // where the quoted header has the protocol,
+			ends    int // the addresses, and behind them, without options, the ports
+			headers int
+		}{
+			{udp4(1), ipPacket(udp4(1), l4), 9, 12, 20},
+			{udp6(1), ipv6Packet(udp6(1), l4), 6, 8, 40},
+		} {
+			p := lookup1(table, errorAbout(table, quote, kind, c.of.src))
+			if p.State != packet.CtRelated {
+				continue
+			}
+			if len(quote) < c.headers+8 || quote[0]>>4 != c.whole[0]>>4 || quote[c.proto] != packet.ProtoUDP ||
+				!bytes.Equal(quote[c.ends:c.headers], c.whole[c.ends:c.headers]) || !bytes.Contains(quote[c.headers:], l4[:4]) {
+				t.Fatalf("%x is related to %v", quote, c.of)
+			}
+		}
+		if table.Flows4 != 1 || table.Flows6 != 1 {
 			t.Fatal("an error made or ended a flow")
 		}
 	})
