@@ -43,7 +43,7 @@ type HopInfo struct {
 	Shared  bool // as in RouteInfo
 }
 
-// Route tells what the longest match for an address is, as `ffwd show route`.
+// Route tells what the longest match for an address is, as `ffwd show routes --to` asks.
 func (t *Table) Route(addr netip.Addr) (RouteInfo, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,7 +120,7 @@ func (t *Table) hopInfo(h *nextHop, weight int) HopInfo {
 	return info
 }
 
-// NeighbourInfo is one line of `ffwd show neighbours`.
+// NeighbourInfo is a neighbour that an interface knows.
 type NeighbourInfo struct {
 	Iface uint16
 	Addr  netip.Addr

@@ -191,7 +191,7 @@ func (m *routeMirror) refuse(key routeKey, u fib.Update, err error) {
 	m.mark(key, r, now)
 	if !m.fullNoted {
 		m.fullNoted = true
-		m.log.Error("a kernel route is not in the FIB; more may follow, see: ffwd show slowpath", "error", err)
+		m.log.Error("a kernel route is not in the FIB; more may follow, see: ffwd show mirror", "error", err)
 	}
 }
 
