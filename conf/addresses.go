@@ -41,9 +41,7 @@ func subnetFault(p netip.Prefix) string {
 		return "" // RFC 3021, RFC 6164: a point-to-point link has neither
 	}
 	switch {
-	case a == p.Masked().Addr() && a.Is4():
-		return "is the network's own address, not a host's"
-	case a == p.Masked().Addr():
+	case a == p.Masked().Addr() && a.Is6():
 		return "is the subnet-router anycast address (RFC 4291 section 2.6.1)"
 	case a.Is4() && a == lastAddr(p):
 		return "is the broadcast address of its subnet"
@@ -173,6 +171,10 @@ func addressFault(p netip.Prefix) string {
 	}
 	if p.Bits() == 0 {
 		return "has no subnet; a length of 0 holds every address"
+	}
+	if p.Addr().Is4() && p.Bits() < 31 && p.Addr() == p.Masked().Addr() {
+		// A host may have it, but who writes it here meant the subnet.
+		return "is the network's own address, not a host's"
 	}
 	return subnetFault(p)
 }

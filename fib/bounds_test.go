@@ -34,7 +34,7 @@ func TestFullTableRefusesAndIsUnchanged(t *testing.T) {
 		change func(*Options)
 		op     func(*Table) error
 	}{
-		{"routes", func(o *Options) { o.MaxRoutes4 = 5 }, func(tab *Table) error {
+		{"routes", func(o *Options) { o.MaxRoutes4 = 4 }, func(tab *Table) error {
 			return tab.Add(Route{Prefix: pfx("10.9.0.0/16"), Hops: hop})
 		}},
 		{"groups", func(o *Options) { o.Groups4 = 4 }, func(tab *Table) error {
@@ -63,7 +63,7 @@ func TestFullTableRefusesAndIsUnchanged(t *testing.T) {
 				{Route: Route{Prefix: pfx("10.9.0.0/26"), Hops: hop}},
 				{Route: Route{Prefix: pfx("10.9.1.0/25"), Hops: hop}}})
 		}},
-		{"set", func(o *Options) { o.MaxRoutes4 = 7 }, func(tab *Table) error {
+		{"set", func(o *Options) { o.MaxRoutes4 = 6 }, func(tab *Table) error {
 			return tab.SetRoutes([]Route{{Prefix: pfx("10.7.0.0/16"), Hops: hop}, {Prefix: pfx("10.8.0.0/16"), Hops: hop}, {Prefix: pfx("10.9.0.0/16"), Hops: hop}})
 		}},
 	}
@@ -90,7 +90,7 @@ func TestFullTableRefusesAndIsUnchanged(t *testing.T) {
 	}
 }
 
-// seed fills a table to just below the bounds of the test above: 1 address (4
+// seed fills a table to just below the bounds of the test above: 1 address (3
 // prefixes, 2 groups), and one route.
 func seed(t *testing.T, tab *Table, hop []Hop, name string) {
 	must(t, tab.AddAddress(1, pfx("192.0.2.1/24")))

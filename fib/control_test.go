@@ -51,7 +51,6 @@ func (m *controlModel) answer(a netip.Addr) verdict {
 		}
 		if address.Bits() < 31 {
 			e := edges(address.Masked())
-			take(hostPrefix(e[0]), 3, verdict{kind: Broadcast, iface: iface})
 			take(hostPrefix(e[1]), 3, verdict{kind: Broadcast, iface: iface})
 		}
 	}
@@ -81,7 +80,7 @@ func (m *controlModel) home(gw netip.Addr) uint16 {
 		address := m.addresses[iface][seen[iface]]
 		seen[iface]++
 		subnet := address.Masked()
-		if address.Addr() == gw || subnet.Bits() < 31 && (gw == edges(subnet)[0] || gw == edges(subnet)[1]) {
+		if address.Addr() == gw || subnet.Bits() < 31 && gw == edges(subnet)[1] {
 			return 0
 		}
 		if subnet.Bits() < 32 && subnet.Contains(gw) && subnet.Bits() > best {

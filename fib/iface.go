@@ -244,9 +244,10 @@ type ownEntry struct {
 
 // entriesOf lists what an address brings.
 //
-// First and last address of an IPv4 subnet are broadcasts, the first by the old
-// custom (RFC 1812 5.3.5), unless it is a /31 (RFC 3021) or /32. The first of an
-// IPv6 subnet is the routers' anycast address, ours too (RFC 4291 2.6.1), unless
+// The last address of an IPv4 subnet is its broadcast, unless it is a /31 (RFC 3021)
+// or /32. The first is a host's like any other: the custom of 4.2BSD, which RFC 1812
+// 5.3.5 lets a router have or not, is dead, and Linux does without since 5.14. The first
+// of an IPv6 subnet is the routers' anycast address, ours too (RFC 4291 2.6.1), unless
 // it is a /127 (RFC 6164) or /128. IPv6 link-local space is on every link and
 // must not be forwarded (RFC 4291 2.5.6), so that nothing of it is routed but
 // our own address.
@@ -264,13 +265,10 @@ func entriesOf(ifIndex uint16, address netip.Prefix) []ownEntry {
 	if address.Bits() == a.BitLen()-1 {
 		return out
 	}
-	first := hostPrefix(subnet.Addr())
 	if a.Is6() {
-		return append(out, ownEntry{first, rankLocal, own(Local), address})
+		return append(out, ownEntry{hostPrefix(subnet.Addr()), rankLocal, own(Local), address})
 	}
-	return append(out,
-		ownEntry{first, rankBroadcast, own(Broadcast), address},
-		ownEntry{hostPrefix(lastAddr(subnet)), rankBroadcast, own(Broadcast), address})
+	return append(out, ownEntry{hostPrefix(lastAddr(subnet)), rankBroadcast, own(Broadcast), address})
 }
 
 var linkLocal6 = netip.MustParsePrefix("fe80::/10")

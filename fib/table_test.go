@@ -105,7 +105,7 @@ func TestOneLookupAnswersEverything(t *testing.T) {
 		{"link-local, whichever port", "fe80::1", Local, 1, ""},
 		{"link-local of others, RFC 4291 2.5.6", "fe80::2", Blackhole, 0, ""},
 		{"subnet broadcast", "192.0.2.255", Broadcast, 1, ""},
-		{"network address, RFC 1812 5.3.5", "198.51.100.0", Broadcast, 2, ""},
+		{"the subnet's first address, as Linux has it", "198.51.100.0", Glean, 2, ""},
 		{"subnet-router anycast, RFC 4291 2.6.1", "2001:db8:1::", Local, 1, ""},
 		{"no broadcast in IPv6", "2001:db8:1::ffff:ffff:ffff:ffff", Glean, 1, ""},
 		{"no broadcast in a /31, RFC 3021", "203.0.113.5", Glean, 2, ""},
