@@ -1,9 +1,11 @@
 package pmd
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,10 +15,14 @@ import (
 // KernelInterface returns the kernel interface that the port stands on, or "".
 func (p *Port) KernelInterface() string { return p.device.kernelInterface() }
 
-// RestoreInterface gives the kernel interface the MTU back that it had before Open, unless
-// somebody else has changed it since. Close does so too; this is for a port that cannot be
-// closed, and touches nothing that workers use.
+// RestoreInterface gives the kernel interface the MTU and the MAC back that it had before
+// Open, unless somebody else has changed them since. Close does so too; this is for a port
+// that cannot be closed, and touches nothing that workers use.
 func (p *Port) RestoreInterface() error {
+	return errors.Join(p.restoreMTU(), p.restoreMAC())
+}
+
+func (p *Port) restoreMTU() error {
 	before := p.mtuBefore.Swap(0)
 	if before == 0 {
 		return nil
@@ -32,8 +38,24 @@ func (p *Port) RestoreInterface() error {
 	return p.wrap("restore the mtu", err)
 }
 
-// lendInterface gives the interface the port's MTU and remembers what it had.
-func (p *Port) lendInterface(iface string) error {
+func (p *Port) restoreMAC() error {
+	before := p.macBefore.Swap(nil)
+	if before == nil {
+		return nil
+	}
+	link, err := netlink.LinkByName(p.device.kernelInterface())
+	if err == nil && bytes.Equal(link.Attrs().HardwareAddr, p.config.MAC) {
+		err = netlink.LinkSetHardwareAddr(link, *before)
+	}
+	var gone netlink.LinkNotFoundError
+	if errors.As(err, &gone) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return p.wrap("restore the mac", err)
+}
+
+// lendMTU gives the interface the port's MTU and remembers what it had.
+func (p *Port) lendMTU(iface string) error {
 	before, err := interfaceMTU(iface)
 	if err != nil || before == p.config.MTUBytes {
 		return err
@@ -42,6 +64,22 @@ func (p *Port) lendInterface(iface string) error {
 		return err
 	}
 	p.mtuBefore.Store(int64(before))
+	return nil
+}
+
+// lendMAC gives the device the port's MAC. What the kernel interface under it had, if
+// there is one, is remembered.
+func (p *Port) lendMAC() error {
+	before, err := p.id.MAC()
+	if err != nil {
+		return err
+	}
+	if err := p.id.SetMAC(p.config.MAC); err != nil {
+		return err
+	}
+	if p.device.kernelInterface() != "" && !bytes.Equal(before, p.config.MAC) {
+		p.macBefore.Store(&before)
+	}
 	return nil
 }
 

@@ -191,25 +191,38 @@ func insideRestored(t *testing.T) {
 		}
 		return iface.MTU
 	}
+	mac := func() string {
+		iface, err := net.InterfaceByName("a0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return iface.HardwareAddr.String()
+	}
 	const before, ours, theirs = 1400, 3000, 1300
+	const macBefore, macOurs, macTheirs = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"
+	ourMAC, _ := net.ParseMAC(macOurs)
 	for i, end := range []struct {
-		do   func(p *Port) error
-		want int
+		do      func(p *Port) error
+		want    int
+		wantMAC string
 	}{
-		{(*Port).Close, before},
-		{(*Port).RestoreInterface, before},
-		{func(p *Port) error { ip(t, "link set a0 mtu "+strconv.Itoa(theirs)); return p.Close() }, theirs},
+		{(*Port).Close, before, macBefore},
+		{(*Port).RestoreInterface, before, macBefore},
+		{func(p *Port) error {
+			ip(t, "link set a0 mtu "+strconv.Itoa(theirs)+" address "+macTheirs)
+			return p.Close()
+		}, theirs, macTheirs},
 	} {
-		ip(t, "link set a0 mtu "+strconv.Itoa(before))
-		p := openPort(t, PortConfig{Name: "a", Device: "net_af_packet0,iface=a0", MTUBytes: ours})
-		if mtu() != ours {
-			t.Fatalf("the interface has an mtu of %d, want %d", mtu(), ours)
+		ip(t, "link set a0 mtu "+strconv.Itoa(before)+" address "+macBefore)
+		p := openPort(t, PortConfig{Name: "a", Device: "net_af_packet0,iface=a0", MTUBytes: ours, MAC: ourMAC})
+		if mtu() != ours || mac() != macOurs {
+			t.Fatalf("the interface has an mtu of %d and %s, want %d and %s", mtu(), mac(), ours, macOurs)
 		}
-		if err := end.do(p); err != nil || mtu() != end.want {
-			t.Errorf("case %d: %v, mtu %d, want %d", i, err, mtu(), end.want)
+		if err := end.do(p); err != nil || mtu() != end.want || mac() != end.wantMAC {
+			t.Errorf("case %d: %v, mtu %d, want %d; %s, want %s", i, err, mtu(), end.want, mac(), end.wantMAC)
 		}
-		if err := p.Close(); err != nil || mtu() != end.want {
-			t.Errorf("case %d, closed again: %v, mtu %d, want %d", i, err, mtu(), end.want)
+		if err := p.Close(); err != nil || mtu() != end.want || mac() != end.wantMAC {
+			t.Errorf("case %d, closed again: %v, mtu %d, want %d; %s, want %s", i, err, mtu(), end.want, mac(), end.wantMAC)
 		}
 	}
 	// The address comes after the MTU; this one the kernel refuses.

@@ -198,7 +198,7 @@ func (p *Port) setMTU() error {
 	mtu := p.config.MTUBytes
 	if iface := p.device.kernelInterface(); iface != "" {
 		// DPDK believes packet sockets to end at 1500 bytes. The interface knows better.
-		if err := p.lendInterface(iface); err != nil {
+		if err := p.lendMTU(iface); err != nil {
 			return fmt.Errorf("mtu: %d: %w", mtu, err)
 		}
 		return nil
@@ -222,7 +222,7 @@ func (p *Port) setAddress() error {
 		if p.mac, err = p.id.MAC(); err != nil {
 			return err
 		}
-	} else if err = p.id.SetMAC(p.mac); errors.Is(err, bindings.ErrNotSupported) {
+	} else if err = p.lendMAC(); errors.Is(err, bindings.ErrNotSupported) {
 		promiscuous = true
 	} else if err != nil {
 		return err

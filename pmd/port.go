@@ -93,8 +93,9 @@ type Port struct {
 	nTx   int // device queues behind tx
 
 	mac          net.HardwareAddr
-	promiscuous  bool         // set by us, to be taken back
-	mtuBefore    atomic.Int64 // of the kernel interface, to be given back; 0: nothing is
+	promiscuous  bool                             // set by us, to be taken back
+	mtuBefore    atomic.Int64                     // of the kernel interface, to be given back; 0: nothing is
+	macBefore    atomic.Pointer[net.HardwareAddr] // likewise
 	rssKey       []byte
 	symmetricRSS bool
 
