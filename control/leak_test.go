@@ -16,7 +16,7 @@ import (
 func TestLeakIsFound(t *testing.T) {
 	s := newSwitch(NewLogger(io.Discard, conf.Log{}))
 	s.runtime = testRuntime
-	if _, err := s.start(parse(t, twoPorts)); err != nil {
+	if _, err := s.start(parse(t, twoPorts), s.takeSockets, s.assemble, s.begin); err != nil {
 		t.Fatal(err)
 	}
 	array := bindings.NewMbufArray(1)

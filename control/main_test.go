@@ -93,7 +93,7 @@ func startTest(t *testing.T, doc string) *Switch {
 	before := goleak.IgnoreCurrent()
 	s := newSwitch(NewLogger(io.Discard, conf.Log{}))
 	s.runtime = testRuntime
-	if _, err := s.start(parse(t, doc)); err != nil {
+	if _, err := s.start(parse(t, doc), s.takeSockets, s.assemble, s.begin); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

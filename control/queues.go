@@ -3,7 +3,6 @@ package control
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -49,13 +48,9 @@ func (s *Switch) serveQueues(c *conf.Config) error {
 	if len(s.queues.Queues()) == 0 {
 		return nil
 	}
-	l, err := listenUnix("unixpacket", c.Control.QueueSocket)
-	if err != nil {
-		return fmt.Errorf("control.queue_socket: %w", err)
-	}
-	socket, ok := l.(*net.UnixListener)
+	socket, ok := s.listeners.queues.(*net.UnixListener)
 	if !ok {
-		return errors.Join(fmt.Errorf("control.queue_socket: a listener of type %T", l), l.Close())
+		return fmt.Errorf("control.queue_socket: a listener of type %T", s.listeners.queues)
 	}
 	s.undo(queue.Serve(s.queues, socket, s.epoch, s.log).Close)
 	s.log.Info("queue socket open", "path", c.Control.QueueSocket)

@@ -35,21 +35,55 @@ type server struct {
 	requests sync.WaitGroup // being answered; they may use anything of the switch
 }
 
-// serve opens the control socket and the metrics address.
-func (s *Switch) serve(c *conf.Config) error {
+// listeners are what clients connect to; nil where there is none.
+type listeners struct {
+	control, queues, metrics net.Listener
+}
+
+// takeSockets takes the sockets and the metrics address, before anything else is touched: a
+// second switch of the same configuration ends here. Clients wait until serve and
+// serveQueues.
+func (s *Switch) takeSockets(c *conf.Config) (err error) {
+	s.undo(s.listeners.close)
 	if path := c.Control.Socket; path != "" {
-		l, err := listenUnix("unix", path)
-		if err != nil {
+		if s.listeners.control, err = listenUnix("unix", path); err != nil {
 			return fmt.Errorf("control.socket: %w", err)
 		}
-		s.open(l, s.apiHandler())
-		s.log.Info("control socket open", "path", path)
+	}
+	if len(c.Queues) > 0 {
+		if s.listeners.queues, err = listenUnix("unixpacket", c.Control.QueueSocket); err != nil {
+			return fmt.Errorf("control.queue_socket: %w", err)
+		}
 	}
 	if address := c.Metrics.Address; address != "" {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
+		if s.listeners.metrics, err = net.Listen("tcp", address); err != nil {
 			return fmt.Errorf("metrics.address: %w: choose another, or \"\" for none", err)
 		}
+	}
+	return nil
+}
+
+// close closes what no server has closed before.
+func (l *listeners) close() error {
+	var errs []error
+	for _, one := range []net.Listener{l.control, l.queues, l.metrics} {
+		if one == nil {
+			continue
+		}
+		if err := one.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// serve answers on the control socket and the metrics address.
+func (s *Switch) serve(c *conf.Config) error {
+	if l := s.listeners.control; l != nil {
+		s.open(l, s.apiHandler())
+		s.log.Info("control socket open", "path", c.Control.Socket)
+	}
+	if l := s.listeners.metrics; l != nil {
 		s.open(l, s.metricsHandler())
 		s.log.Info("metrics open", "url", "http://"+l.Addr().String()+"/metrics")
 	}

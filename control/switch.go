@@ -80,6 +80,8 @@ type Switch struct {
 	linkMu sync.Mutex
 	links  []pmd.Link // by physical port, as last seen
 
+	listeners listeners
+
 	steps    []step // how to take down what is up, in the order it came up
 	stopOnce sync.Once
 	stopErr  error
@@ -93,31 +95,36 @@ type Switch struct {
 // a process fails.
 func Start(c *conf.Config, log *slog.Logger) (*Switch, error) {
 	s := newSwitch(log)
-	cores, err := readAffinity(c.Workers.Cores)
-	if err != nil {
-		return nil, err
-	}
-	if err := cores.keepOff(); err != nil {
-		return nil, err
-	}
-	s.undo(cores.restore)
-	if s.runtime, err = startRuntime(c, cores); err != nil {
-		return nil, errors.Join(err, s.unwind())
-	}
-	s.undo(s.runtime.Close)
-	return s.start(c)
+	return s.start(c, s.takeSockets, s.startRuntime, s.assemble, s.begin)
 }
 
 func newSwitch(log *slog.Logger) *Switch {
 	return &Switch{log: log, epoch: newRetirer(), drainBell: make(chan struct{}, 1), secret: ct.NewSecret(), stopBy: context.Background()}
 }
 
-// start is Start on a runtime that is up.
-func (s *Switch) start(c *conf.Config) (*Switch, error) {
-	if err := inTurn(c, s.assemble, s.begin); err != nil {
+// start takes steps in turn. When one fails, those before it are undone.
+func (s *Switch) start(c *conf.Config, steps ...func(*conf.Config) error) (*Switch, error) {
+	if err := inTurn(c, steps...); err != nil {
 		return nil, errors.Join(err, s.unwind())
 	}
 	return s, nil
+}
+
+// startRuntime keeps the process off the workers' cores and brings up DPDK.
+func (s *Switch) startRuntime(c *conf.Config) error {
+	cores, err := readAffinity(c.Workers.Cores)
+	if err != nil {
+		return err
+	}
+	if err := cores.keepOff(); err != nil {
+		return err
+	}
+	s.undo(cores.restore)
+	if s.runtime, err = startRuntime(c, cores); err != nil {
+		return err
+	}
+	s.undo(s.runtime.Close)
+	return nil
 }
 
 // assemble makes everything. Nothing forwards yet.

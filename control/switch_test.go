@@ -60,7 +60,7 @@ func TestStartFailsCleanly(t *testing.T) {
 	} {
 		s := newSwitch(NewLogger(io.Discard, conf.Log{}))
 		s.runtime = testRuntime
-		_, err := s.start(parse(t, strings.Replace(twoPorts, tc.old, tc.new, 1)))
+		_, err := s.start(parse(t, strings.Replace(twoPorts, tc.old, tc.new, 1)), s.takeSockets, s.assemble, s.begin)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want one line with %q", tc.name, err, tc.want)
 		}

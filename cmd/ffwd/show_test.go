@@ -121,6 +121,8 @@ func TestSocketInUse(t *testing.T) {
 	p := b.start(config)
 	if r := call(t, "run", "-c", config, "--duration", "100ms"); r.code != exitFault || !strings.Contains(r.stderr, "is in use by another process") {
 		t.Errorf("exit code %d:\n%s", r.code, r.stderr)
+	} else if strings.Contains(r.stderr, "level=") {
+		t.Errorf("it touched a port before it looked:\n%s", r.stderr)
 	}
 	p.cmd.Process.Kill()
 	p.wait()
