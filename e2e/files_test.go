@@ -44,11 +44,16 @@ var fileHops = map[string]struct{ ipv4, ipv6, mac string }{
 // all of it.
 func (f *files) run(t *testing.T, in []byte) *report {
 	t.Helper()
+	return f.launch(t, in).end(t)
+}
+
+func (f *files) launch(t *testing.T, in []byte) *process {
+	t.Helper()
 	f.dir = t.TempDir()
 	writeFile(t, f.dir, "in.pcap", in)
 	const fileHeader = 24
 	writeFile(t, f.dir, "none.pcap", in[:fileHeader])
-	return launch(t, nil, f.config(t), "--idle-exit", "300ms").end(t)
+	return launch(t, nil, f.config(t), "--idle-exit", "300ms")
 }
 
 func (f *files) config(t *testing.T) string {

@@ -127,8 +127,12 @@ func (w *Worker) settle(i int, p *packet.Packet, nowNs int64, credit uint64) {
 
 // discard drops a packet for its reason.
 func (w *Worker) discard(p *packet.Packet) {
-	w.counter.Drops[p.Reason]++
-	w.release(p.Mbuf)
+	if !faults || p.Reason != packet.BadTotalLength {
+		w.counter.Drops[p.Reason]++
+	}
+	if !faults || p.Reason != packet.BadChecksum {
+		w.release(p.Mbuf)
+	}
 }
 
 // release gives an mbuf back to its pool, at the latest at the next flush.

@@ -1,0 +1,5 @@
+//go:build ffwd_faults
+
+package pipeline
+
+const faults = true
