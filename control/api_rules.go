@@ -6,7 +6,6 @@ import (
 
 	"ffwd/conf"
 	"ffwd/pipeline"
-	"ffwd/policy"
 )
 
 // RuleList answers GET /v1/rules. Next goes into ?from= for the rules behind these; 0 is
@@ -73,22 +72,14 @@ func defaultStatus(c *conf.Config, hits []pipeline.RuleHits) []DefaultStatus {
 // ruleHits returns the configuration that runs and what its rules counted, on all
 // workers: one element per rule, then the defaults of hook in and hook out.
 func (s *Switch) ruleHits() (*conf.Config, []pipeline.RuleHits, error) {
-	config, rules := s.runningRules()
-	hits := make([]pipeline.RuleHits, rules.Len()+2)
+	now := s.running.Load()
+	hits := make([]pipeline.RuleHits, now.rules.Len()+2)
 	for _, w := range s.workers {
-		if err := w.AddRuleHits(rules.Generation(), hits); err != nil {
+		if err := w.AddRuleHits(now.rules.Generation(), hits); err != nil {
 			return nil, nil, err
 		}
 	}
-	return config, hits, nil
-}
-
-// runningRules returns a configuration and the ruleset made of it: a reload changes both
-// under the lock.
-func (s *Switch) runningRules() (*conf.Config, *policy.Ruleset) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.config, s.snapshot.Load().Rules
+	return now.config, hits, nil
 }
 
 // maxRuleSeries is how many rules have metrics of their own, from the top: each is two

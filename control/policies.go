@@ -239,7 +239,7 @@ func (s *Switch) setPolicy(p *conf.TimeoutPolicy, replace bool) error {
 	if now, _, exists := s.policies.Find(p.Name); exists {
 		object.FromFile = now.FromFile // its values are no longer the file's, until the next reload
 	}
-	return s.policies.Add(object, rowOf(&s.config.CT.Timeouts, p), replace)
+	return s.policies.Add(object, rowOf(&s.Config().CT.Timeouts, p), replace)
 }
 
 // deletePolicy deletes one, whoever made it. Source: TO-5.

@@ -29,7 +29,8 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 	if faults := next.Validate(s.knownPolicies()...); len(faults) > 0 {
 		return conf.Changes{}, faults
 	}
-	changes := conf.Diff(s.config, next)
+	before := s.Config()
+	changes := conf.Diff(before, next)
 	if changes.NeedsRestart() {
 		return changes, &restartRefusal{changes.Restart}
 	}
@@ -51,7 +52,7 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 		plan.abandon()
 		if s.mirror != nil { // the kernel's neighbours that were overwritten are entered again
 			s.mirror.Pin(s.pinned(next))
-			s.mirror.Pin(s.pinned(s.config))
+			s.mirror.Pin(s.pinned(before))
 		}
 		return changes, err
 	}
@@ -60,13 +61,13 @@ func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
 	}
 	plan.commit()
 	s.snapshot.Store(snapshot)
+	s.running.Store(&running{next, snapshot.Rules})
 	s.limits = limits.numbers
 	s.publishRules(plan)
 	s.awaitWorkers()
 	if changes.LogLevel {
 		s.setLogLevel(next.Log.Level)
 	}
-	s.config = next
 	if changes.Routes || changes.Neighbours {
 		s.tell(next)
 	}
@@ -133,7 +134,7 @@ func (s *Switch) prepare(next *conf.Config, changes *conf.Changes, plan *policyP
 // Neighbours come before the routes over them and go after.
 func (s *Switch) changeTables(next *conf.Config, changes *conf.Changes) error {
 	var done journal
-	before, after := s.neighbours(s.config), s.neighbours(next)
+	before, after := s.neighbours(s.Config()), s.neighbours(next)
 	if changes.Neighbours {
 		if err := s.setNeighbours(&done, before, after); err != nil {
 			return errors.Join(err, done.rollBack())
@@ -192,7 +193,7 @@ func (s *Switch) deleteNeighbours(done *journal, before, after map[neighbourKey]
 
 // setRoutes gives each table its routes; a table takes all of them or none.
 func (s *Switch) setRoutes(done *journal, next *conf.Config) error {
-	before, err := s.routes(s.config)
+	before, err := s.routes(s.Config())
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"ffwd/fib"
 	"ffwd/pipeline"
 	"ffwd/pmd"
+	"ffwd/policy"
 	"ffwd/queue"
 	"ffwd/slowpath"
 )
@@ -55,10 +56,10 @@ type Switch struct {
 	dispatch pipeline.Dispatch
 	secret   ct.Secret // of the hash of flows
 
-	mu        sync.Mutex   // held by Reload; guards config and source
-	config    *conf.Config // what runs now
-	reloading sync.Mutex   // held while a client's document is read and applied
-	source    string       // file that a reload without a document reads
+	mu        sync.Mutex // held by Reload, for as long as it takes to fill tables; guards source
+	running   atomic.Pointer[running]
+	reloading sync.Mutex // held while a client's document is read and applied
+	source    string     // file that a reload without a document reads
 
 	origin  sample         // counters at start
 	reading sync.Mutex     // held while counters are read; guards final and seen
@@ -86,6 +87,13 @@ type Switch struct {
 	stopOnce sync.Once
 	stopErr  error
 	stopBy   context.Context // bounds the wait for workers
+}
+
+// running is a configuration and the ruleset made of it. Whoever reads it does not wait for
+// a reload that is under way.
+type running struct {
+	config *conf.Config
+	rules  *policy.Ruleset
 }
 
 // Start brings up a switch with this configuration, which Validate has passed.
@@ -132,7 +140,7 @@ func (s *Switch) assemble(c *conf.Config) error {
 	s.undo(s.checkPools) // runs when ports and workers are gone
 	s.undo(raiseProcs(len(c.Workers.Cores)))
 	s.clock = clock.New()
-	s.config = c
+	s.running.Store(&running{config: c})
 	return inTurn(c, s.openPorts, s.build, s.openSlowPath, s.openMirror, s.buildQueues, s.buildWorkers)
 }
 
@@ -179,6 +187,7 @@ func (s *Switch) build(c *conf.Config) error {
 	}
 	snapshot.Prepare()
 	s.snapshot.Store(snapshot)
+	s.running.Store(&running{c, rules})
 	if err := s.startPorts(); err != nil {
 		return err
 	}
@@ -188,11 +197,7 @@ func (s *Switch) build(c *conf.Config) error {
 }
 
 // Config returns the configuration that runs now. It is not to be written.
-func (s *Switch) Config() *conf.Config {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.config
-}
+func (s *Switch) Config() *conf.Config { return s.running.Load().config }
 
 // stopTimeout bounds the wait for workers to drain, and that for clients.
 const stopTimeout = 2 * time.Second

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/expfmt"
@@ -166,6 +167,26 @@ func TestLinkLossReachesTheTables(t *testing.T) {
 	r, _ := s.tables[0].Route(netip.MustParseAddr("192.0.2.1"))
 	if len(r.Hops) != 1 || r.Hops[0].State.String() != "forward" {
 		t.Errorf("the route did not come back: %+v", r)
+	}
+}
+
+// A scrape does not wait for a reload that fills tables, and shows what ran before it.
+func TestScrapeDuringReload(t *testing.T) {
+	s := startTest(t, twoPorts)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := within(20*time.Second, "the scrape", func() {
+		if _, err := s.registry().Gather(); err != nil {
+			t.Error(err)
+		}
+		for _, path := range []string{"/v1/report", "/v1/rules", "/v1/ports", "/v1/config", "/v1/timeouts", "/v1/mirror"} {
+			if status, text := ask(t, s, "GET", path, ""); status != 200 {
+				t.Errorf("%s: %d %s", path, status, text)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -160,7 +160,7 @@ func (s *Switch) runWorkers(*conf.Config) error {
 			}
 		}
 	}
-	s.log.Info("workers started", "cores", s.config.Workers.Cores)
+	s.log.Info("workers started", "cores", s.Config().Workers.Cores)
 	return nil
 }
 

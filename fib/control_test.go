@@ -132,7 +132,7 @@ func TestControlAgreesWithScan(t *testing.T) {
 		down = true
 		late.reclaim()
 		s := tab.Stats()
-		if s.NextHops != int(fixedIDs) || s.Adjacencies != int(fixedIDs) || s.Prefixes4+s.Groups4+s.ECMPGroups+s.Neighbours != 0 {
+		if s.NextHops != int(fixedIDs) || s.Adjacencies != int(fixedIDs) || s.Prefixes4+s.Groups4+s.ECMPGroups+len(tab.Neighbours()) != 0 {
 			rt.Fatalf("left behind: %+v", s)
 		}
 	})
@@ -239,5 +239,19 @@ func (m *controlModel) tearDown(t rapid.TB, tab *Table) {
 	}
 	for i := range uint16(2) {
 		must2(t, tab.RemoveInterface(i+1))
+	}
+}
+
+// Whoever wants the table's size does not wait for a change under way, and sees it grow.
+func TestStatsDoNotWait(t *testing.T) {
+	tab := newTable(t, small())
+	tab.mu.Lock()
+	if err := tab.setLayers(netip.MustParsePrefix("10.0.0.0/8"), layers{}, layers{route: BlackholeID}); err != nil {
+		t.Error(err)
+	}
+	s := tab.Stats()
+	tab.mu.Unlock()
+	if s.Prefixes4 != 1 || s.MappedBytes == 0 {
+		t.Errorf("%+v", s)
 	}
 }

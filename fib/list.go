@@ -151,31 +151,24 @@ type Stats struct {
 	NextHops             int
 	Adjacencies          int
 	ECMPGroups           int
-	Neighbours           int
 	Bounds               Options // what the table was made with
 	MappedBytes          int64   // address space; pages that were never touched are not in memory
 	TableBytes           int64   // of lookup structures in use: touched roots are not counted, groups and adjacencies are
 }
 
-// Stats reports the table's size.
+// Stats reports the table's size. It does not wait for a change that is under way, which
+// for a million routes takes long.
 func (t *Table) Stats() Stats {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	s := Stats{
-		Prefixes4:   t.rib.Size4(),
-		Prefixes6:   t.rib.Size6(),
+		Prefixes4:   int(t.prefixes[0].Load()),
+		Prefixes6:   int(t.prefixes[1].Load()),
 		Groups4:     t.v4.pool.used(),
 		Groups6:     t.v6.pool.used(),
 		NextHops:    t.ids.used(),
 		Adjacencies: t.lines.used(),
 		ECMPGroups:  t.ecmp.used(),
 		Bounds:      t.opts,
-	}
-	for _, i := range t.ifaces {
-		s.Neighbours += len(i.neighbours)
-	}
-	for _, r := range slices.Concat(t.v4.regions, t.v6.regions, t.regions) {
-		s.MappedBytes += int64(r.Len())
+		MappedBytes: t.mappedBytes,
 	}
 	s.TableBytes = int64(s.Groups4+s.Groups6)*4*groupSize +
 		int64(s.NextHops)*4 + int64(s.Adjacencies)*int64(adjacencyBytes) + int64(s.ECMPGroups)*4*groupBuckets

@@ -126,6 +126,7 @@ func (t *Table) setLayers(p netip.Prefix, old, l layers) error {
 		}
 	case id == 0:
 		t.rib.Delete(p)
+		t.countPrefixes()
 		parent, bits := t.covering(p)
 		trie.remove(&k, parent, bits, &t.grave)
 		return nil
@@ -133,7 +134,14 @@ func (t *Table) setLayers(p netip.Prefix, old, l layers) error {
 		trie.replace(&k, id)
 	}
 	t.rib.Insert(p, l)
+	t.countPrefixes()
 	return nil
+}
+
+// countPrefixes notes for Stats how many there are.
+func (t *Table) countPrefixes() {
+	t.prefixes[0].Store(int32(t.rib.Size4()))
+	t.prefixes[1].Store(int32(t.rib.Size6()))
 }
 
 // covering is the next hop and length of the longest prefix that covers p, which

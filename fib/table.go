@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -73,6 +74,10 @@ type Table struct {
 	buckets     []uint32                    // groupBuckets NextHopIDs per ECMP group
 	down        [1 << 16 / 64]atomic.Uint64 // by interface index: no carrier
 
+	// For Stats, which does not take mu.
+	prefixes    [2]atomic.Int32 // of IPv4, IPv6
+	mappedBytes int64
+
 	// The control side's, under mu.
 	mu        sync.Mutex
 	opts      Options
@@ -134,6 +139,9 @@ func (t *Table) open() error {
 	t.slots = mem.Slice[uint32](slots, t.opts.NextHops)
 	t.adjacencies = mem.Slice[Adjacency](adjacencies, lines)
 	t.buckets = mem.Slice[uint32](buckets, groupBuckets*t.opts.ECMPGroups)
+	for _, r := range slices.Concat(t.v4.regions, t.v6.regions, t.regions) {
+		t.mappedBytes += int64(r.Len())
+	}
 	t.ids.limit, t.lines.limit, t.ecmp.limit = uint32(t.opts.NextHops), uint32(lines), uint32(t.opts.ECMPGroups)
 	t.ids.next, t.lines.next = uint32(fixedIDs), uint32(fixedIDs)
 	for id, kind := range [fixedIDs]Kind{None, Blackhole, Unreachable, Prohibit, Punt} {
