@@ -3,6 +3,7 @@ package pipeline
 import (
 	"net/netip"
 	"testing"
+	"unsafe"
 
 	"ffwd/packet"
 
@@ -110,4 +111,23 @@ func TestLentAddresses(t *testing.T) {
 	check([][4]byte{a, b, a, b, a, b}, [][16]byte{six, none6, six, six, six, none6})
 	s.Interfaces[2].Addr4, s.Interfaces[3].Addr6 = [4]byte{}, none6
 	check([][4]byte{b, b, b, b, b, b}, make([][16]byte, 6))
+}
+
+// Nothing answers a frame that was sent to a group, whatever became of it on the way.
+// FF-10, FF-6
+func TestGroupFramesAreNotAnswered(t *testing.T) {
+	for _, f := range [][]byte{udp4(8), udp6(8), frame(ip4(a4, b4, layers.IPProtocolTCP), &layers.TCP{SYN: true})} {
+		w := newWorld(t)
+		for _, flags := range []uint8{0, packet.LinkMulticast} {
+			p := packet.Packet{Mbuf: &packet.Mbuf{}, Data: unsafe.Pointer(&f[0]), Len: uint16(len(f)), L3: packet.EthernetLen}
+			w.worker.parse.network(&p, &w.snapshot.Interfaces[ifLAN])
+			p.Flags |= flags
+			if may := mayAnswer(&p); may != (flags == 0) {
+				t.Errorf("an error about %x, flags %d: %t", f[14:34], flags, may)
+			}
+			if may := mayReset(&p); may != (flags == 0 && p.Proto == packet.ProtoTCP) {
+				t.Errorf("a reset for %x, flags %d", f[14:34], flags)
+			}
+		}
+	}
 }

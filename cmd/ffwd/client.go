@@ -37,18 +37,28 @@ func (f *socketFlags) add(c *cobra.Command) {
 	configFlag(c, &f.config)
 }
 
+// socketPath is the path that is given, or that which the configuration has, or the
+// default one has where no configuration is given either; "" when that has none.
+func socketPath(given, config string, of func(*conf.Control) string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	if config == "" {
+		c := conf.Default()
+		return of(&c.Control), nil
+	}
+	c, err := loadConfig(config)
+	if err != nil {
+		return "", err
+	}
+	return of(&c.Control), nil
+}
+
 // client makes a client. Only an explicit file is read.
 func (f *socketFlags) client() (*client, error) {
-	path := f.socket
-	if path == "" {
-		path = conf.Default().Control.Socket
-		if f.config != "" {
-			c, err := loadConfig(f.config)
-			if err != nil {
-				return nil, err
-			}
-			path = c.Control.Socket
-		}
+	path, err := socketPath(f.socket, f.config, func(c *conf.Control) string { return c.Socket })
+	if err != nil {
+		return nil, err
 	}
 	if path == "" {
 		return nil, usageError{errors.New("this configuration has no control socket: set control.socket, or name one with --socket")}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"ffwd/conf"
@@ -27,6 +28,21 @@ func TestExitCodes(t *testing.T) {
 	} {
 		if got := exitCode(tc.err); got != tc.want {
 			t.Errorf("%v: exit code %d, want %d", tc.err, got, tc.want)
+		}
+	}
+}
+
+// A configuration without a socket cannot be asked by it, and the error says which key
+// would make one.
+func TestNoSocket(t *testing.T) {
+	b := newBed(t)
+	config := b.config("c.toml", "socket = \""+b.path("run/ffwd.sock")+"\"", "socket = \"\"\nqueue_socket = \"\"")
+	for want, args := range map[string][]string{
+		"set control.socket":       {"show", "ports", "-c", config},
+		"set control.queue_socket": {"queue", "listen", "--accept", "-c", config},
+	} {
+		if r := call(t, args...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
+			t.Errorf("%v: exit code %d, want %d and %q: %s", args, r.code, exitUsage, want, r.stderr)
 		}
 	}
 }

@@ -128,16 +128,12 @@ packets, and when the switch sends it away.`,
 
 // run listens until the context ends.
 func (l *listener) run(ctx context.Context) error {
-	path := l.socket
+	path, err := socketPath(l.socket, l.config, func(c *conf.Control) string { return c.QueueSocket })
+	if err != nil {
+		return err
+	}
 	if path == "" {
-		path = conf.Default().Control.QueueSocket
-		if l.config != "" {
-			c, err := loadConfig(l.config)
-			if err != nil {
-				return err
-			}
-			path = c.Control.QueueSocket
-		}
+		return usageError{errors.New("this configuration has no socket for listeners: set control.queue_socket, or name one with --queue-socket")}
 	}
 	q, err := verdicts.Open(ctx, path, l.queue, verdicts.CopyBytes(l.copyBytes))
 	if err != nil {

@@ -63,10 +63,7 @@ func (s *shower) ports(c *client, w io.Writer) error {
 	t := table(w)
 	fmt.Fprintln(t, "port\tlink\tdriver\tsteering\tmac\tmtu\ttwin\trx packets\trx bytes\ttx packets\ttx bytes\ttx dropped\trx missed\t")
 	for _, p := range list.Ports {
-		link := "down"
-		if p.LinkUp {
-			link = "up"
-		}
+		link := linkWord(p.LinkUp)
 		for i, in := range p.Interfaces {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t", in.Name, link, p.Driver, p.Steering, in.MAC, in.MTU, twinOf(&in))
 			if i > 0 { // a sub-port; the counters are the device's

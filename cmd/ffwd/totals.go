@@ -18,6 +18,13 @@ func table(w io.Writer) *tabwriter.Writer {
 	return tabwriter.NewWriter(w, 0, 0, gap, ' ', tabwriter.AlignRight)
 }
 
+func linkWord(up bool) string {
+	if up {
+		return "up"
+	}
+	return "down"
+}
+
 // printTotals prints what a run did.
 func printTotals(w io.Writer, r *control.Report) error {
 	t := table(w)
@@ -41,11 +48,7 @@ func printRates(w io.Writer, r *control.Report) {
 	t := table(w)
 	fmt.Fprintf(t, "port\tlink\trx Mpps\trx Gbit/s\ttx Mpps\ttx Gbit/s\ttx dropped/s\t\n")
 	for _, p := range r.Ports {
-		link := "down"
-		if p.LinkUp {
-			link = "up"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.0f\t\n", p.Name, link,
+		fmt.Fprintf(t, "%s\t%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.0f\t\n", p.Name, linkWord(p.LinkUp),
 			float64(p.RxPackets)/seconds/1e6, float64(p.RxBytes)*8/seconds/1e9,
 			float64(p.TxPackets)/seconds/1e6, float64(p.TxBytes)*8/seconds/1e9,
 			float64(p.TxDropped)/seconds)
