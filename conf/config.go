@@ -95,6 +95,7 @@ type Route struct {
 	Port   string       `toml:"port,omitempty" json:"port,omitempty"` // "" = the port whose subnet holds Via
 	Hops   []Hop        `toml:"hops,omitempty" json:"hops,omitempty" list:"filled"`
 	VRF    int          `toml:"vrf" json:"vrf"`
+	MTU    int          `toml:"mtu,omitempty" json:"mtu,omitempty"` // largest packet if the port's is not less; 0 = the port's
 
 	// Counters gives the route next hops of its own, so that nobody else's packets
 	// are counted with its own (FF-12).

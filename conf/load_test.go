@@ -88,6 +88,7 @@ prefix = "192.0.2.0/24"
 via = "10.1.1.2"
 port = "lan"
 vrf = 3
+mtu = 1300
 [[routes]]
 prefix = "198.51.100.0/24"
 vrf = 3

@@ -26,6 +26,20 @@ func (v *validator) routes() {
 			seen[key] = i
 		}
 		v.nextHops(at, r)
+		v.routeMTU(at+".mtu", r)
+	}
+}
+
+// routeMTU checks the MTU of a route, which has none when it is 0.
+func (v *validator) routeMTU(at string, r *Route) {
+	switch {
+	case r.MTU == 0:
+	case r.Type != RouteUnicast:
+		v.faults.add(at, "a %s route has no mtu", r.Type)
+	case r.Prefix.Addr().Is6():
+		v.within(at, r.MTU, 1280, 65535, "RFC 8200")
+	default:
+		v.within(at, r.MTU, 68, 65535, "RFC 791")
 	}
 }
 

@@ -181,12 +181,16 @@ via = "fe80::1"
 			"22: routes[0].hops[9]: is listed twice; give one a weight\n" +
 			"23: routes[0].hops[10].via: \"x\" is not an IP address\n" +
 			"27: routes[1].via: fe80::1 is link-local; name the port", "FF-16"},
-	{"forms", fill("[[routes]]\nprefix = \"192.0.2.0/24\"\n[[routes]]\nprefix = \"192.0.3.0/24\"\ntype = \"prohibit\"\nport = \"lan\"\n[[routes]]\nprefix = \"192.0.4.0/24\"\nport = \"lan\"\nhops = [{port = \"lan\"}]\n[[routes]]\nprefix = \"192.0.5.0/24\"\nport = \"lan\"\nvrf = 1\n[[routes]]\nprefix = \"192.0.6.0/24\"\nhops = []\n"),
+	{"forms", fill("[[routes]]\nprefix = \"192.0.2.0/24\"\n[[routes]]\nprefix = \"192.0.3.0/24\"\ntype = \"prohibit\"\nport = \"lan\"\n[[routes]]\nprefix = \"192.0.4.0/24\"\nport = \"lan\"\nhops = [{port = \"lan\"}]\n[[routes]]\nprefix = \"192.0.5.0/24\"\nport = \"lan\"\nvrf = 1\n[[routes]]\nprefix = \"192.0.6.0/24\"\nhops = []\n[[routes]]\nprefix = \"192.0.7.0/24\"\nport = \"lan\"\nmtu = 67\n[[routes]]\nprefix = \"2001:db8::/32\"\nport = \"lan\"\nmtu = 1279\n[[routes]]\nprefix = \"192.0.8.0/24\"\ntype = \"blackhole\"\nmtu = 1300\n[[routes]]\nprefix = \"192.0.9.0/24\"\nport = \"lan\"\nmtu = 65536\n"),
 		"10: routes[0].hops: is missing; a unicast route needs via, port or hops\n" +
 			"14: routes[1].type: a prohibit route has no via, port or hops\n" +
 			"19: routes[2].hops: stands beside via or port; give one or the other\n" +
 			"22: routes[3].port: lan is in VRF 0; want a port of VRF 1\n" +
-			"26: routes[4].hops: is empty; leave the key out for any", "FF-8"},
+			"26: routes[4].hops: is empty; leave the key out for any\n" +
+			"30: routes[5].mtu: 67 is below 68 (RFC 791)\n" +
+			"34: routes[6].mtu: 1279 is below 1280 (RFC 8200)\n" +
+			"38: routes[7].mtu: a blackhole route has no mtu\n" +
+			"42: routes[8].mtu: 65536 is above 65535 (RFC 791)", "FF-8"},
 
 	// Neighbours.
 	{"neighbours", fill(`[[neighbours]]

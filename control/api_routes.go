@@ -27,6 +27,7 @@ type RouteStatus struct {
 	Protocol string       `json:"protocol,omitempty"` // of a learnt route, as ip-route(8) names it: bird, zebra, static; or a number
 	Kind     string       `json:"kind"`               // forward, glean, local, broadcast, blackhole, unreachable, prohibit, group, punt
 	Hops     []HopStatus  `json:"hops,omitempty"`
+	MTUBytes int          `json:"mtu,omitempty"`      // of its own; that of the port counts where it is less
 	Shadows  bool         `json:"shadows,omitempty"`  // another route of the prefix waits behind this one
 	Shadowed bool         `json:"shadowed,omitempty"` // waits behind another of the prefix
 	TrafficStatus
@@ -229,7 +230,7 @@ func (s *Switch) vrfAt(text string) (int, error) {
 
 func (s *Switch) routeStatus(vrf int, r *fib.RouteInfo, counts map[fib.Counter]fib.Count) RouteStatus {
 	out := RouteStatus{VRF: vrf, Prefix: r.Prefix, Origin: string(r.Origin),
-		Kind: r.Kind.String(), Shadows: r.Shadows, Shadowed: r.Shadowed, TrafficStatus: trafficStatus(counts[r.Counter], r.Shared)}
+		Kind: r.Kind.String(), MTUBytes: r.MTUBytes, Shadows: r.Shadows, Shadowed: r.Shadowed, TrafficStatus: trafficStatus(counts[r.Counter], r.Shared)}
 	if r.Origin == fib.OriginLearned {
 		out.Protocol = protocolName(r.Protocol)
 	}

@@ -103,7 +103,7 @@ func (s *Switch) routes(c *conf.Config) ([][]fib.Route, error) {
 
 // route translates one.
 func (s *Switch) route(r *conf.Route) fib.Route {
-	route := fib.Route{Prefix: r.Prefix, Type: routeType(r.Type), Counters: r.Counters}
+	route := fib.Route{Prefix: r.Prefix, Type: routeType(r.Type), MTUBytes: r.MTU, Counters: r.Counters}
 	for _, h := range r.NextHops() {
 		route.Hops = append(route.Hops, fib.Hop{Via: h.Via, Iface: s.index[h.Port], Weight: h.Weight})
 	}

@@ -14,6 +14,7 @@ func TestNeighboursAreFound(t *testing.T) {
 		{"dead neighbour", checkDeadNeighbour},
 		{"another link address", checkOtherMAC},
 		{"address at run time", checkLateAddress},
+		{"mtu of a route", checkRouteMTU},
 		{"many", checkManyConnections},
 	})
 }
@@ -90,6 +91,36 @@ func checkLateAddress(t *testing.T, b *bed) {
 	b.router.ip("addr del 10.9.9.1/24 dev " + lan)
 	b.server.pingFails(t, `Destination Net Unreachable`, "10.9.9.2")
 	b.client.ip("addr del 10.9.9.2/24 dev " + b.client.iface)
+}
+
+// checkRouteMTU: a route's own MTU is that of its packets alone, and the sender is told
+// that one. SP-2, FF-9
+func checkRouteMTU(t *testing.T, b *bed) {
+	const mtu = 1300
+	for _, c := range []struct {
+		to, via, here string
+		header        int
+		pattern       string
+	}{
+		{"10.9.9.1", b.server.ipv4, b.server.ipv4, 28, `From %s .*Frag needed and DF set \(mtu = %d\)`},
+		{"fd09::1", b.server.ipv6, b.server.ipv6, 48, `From %s .*Packet too big: mtu=%d`},
+	} {
+		gateway := map[int]string{28: b.client.gw4, 48: b.client.gw6}[c.header]
+		b.server.ip("addr add " + c.to + " dev " + b.server.iface)
+		for _, lock := range []string{"", "lock "} {
+			b.client.forgetPaths()
+			b.router.ip(fmt.Sprintf("route add %s via %s mtu %s%d", c.to, c.via, lock, mtu))
+			await(t, c.to+" is reached", func() bool {
+				_, err := b.client.try(t, "ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", strconv.Itoa(mtu-c.header), c.to)
+				return err == nil
+			})
+			b.client.pingFails(t, fmt.Sprintf(c.pattern, gateway, mtu), c.to, "-M", "do", "-s", strconv.Itoa(mtu-c.header+1))
+			b.client.ping(t, c.here, "-c", "1", "-M", "do", "-s", strconv.Itoa(1500-c.header))
+			b.router.ip("route del " + c.to)
+		}
+		b.server.ip("addr del " + c.to + " dev " + b.server.iface)
+	}
+	b.client.forgetPaths()
 }
 
 // await waits for something that happens within commandLimit.

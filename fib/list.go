@@ -22,6 +22,7 @@ type RouteInfo struct {
 	Prefix   netip.Prefix
 	Origin   Origin
 	Protocol uint8 // OriginLearned: Route.Protocol
+	MTUBytes int   // Route.MTUBytes
 	Kind     Kind  // Forward for any unicast route with gateways, resolved or not
 	NextHop  NextHopID
 	Hops     []HopInfo
@@ -95,6 +96,11 @@ func (t *Table) ways(r RouteInfo) RouteInfo {
 	if h.key.kind.pathless() {
 		return r
 	}
+	first := h
+	if h.group != nil {
+		first = h.group.members[0].hop
+	}
+	r.MTUBytes = int(first.key.mtu)
 	if h.group == nil {
 		r.Hops = []HopInfo{t.hopInfo(h, 1)}
 		return r

@@ -137,31 +137,34 @@ func (t *Table) reviewHost(host netip.Prefix) error {
 	return full
 }
 
-// neighbourHop takes a reference to the next hop of a neighbour on an interface,
-// 0 if the interface does not know it.
-func (t *Table) neighbourHop(ifIndex uint16, addr netip.Addr) (NextHopID, error) {
-	i := t.ifaces[ifIndex]
+// neighbourHop takes a reference to the next hop of a neighbour that is on link by
+// another, whose MTU is the neighbour's too; 0 if the interface does not know it.
+func (t *Table) neighbourHop(by *nextHop, addr netip.Addr) (NextHopID, error) {
+	if by == nil {
+		return 0, nil
+	}
+	i := t.ifaces[by.iface]
 	if i == nil || !i.present {
 		return 0, nil
 	}
 	if _, known := i.neighbours[addr]; !known {
 		return 0, nil
 	}
-	return t.acquire(hopKey{kind: Forward, iface: ifIndex, gw: addr})
+	return t.acquire(hopKey{kind: Forward, iface: by.iface, mtu: by.key.mtu, gw: addr})
 }
 
-// subnetOf is the interface on which a host is a neighbour by its longest route,
-// 0 when there is none.
-func (t *Table) subnetOf(host netip.Prefix, l layers) uint16 {
+// subnetOf is the next hop by which a host is a neighbour, that of its longest
+// route, nil when there is none.
+func (t *Table) subnetOf(host netip.Prefix, l layers) *nextHop {
 	if l.routed() != 0 {
-		return t.gleanIface(l)
+		return t.glean(l)
 	}
 	for p, l := range t.rib.Supernets(host) { // longest first
 		if p != host {
-			return t.gleanIface(l)
+			return t.glean(l)
 		}
 	}
-	return 0
+	return nil
 }
 
 // isHost tells whether an address can be a neighbour's or a gateway's.

@@ -11,6 +11,7 @@ import (
 type hopKey struct {
 	kind  Kind   // Forward for a gateway or neighbour, resolved or not; Glean, Local, Broadcast
 	iface uint16 // 0 with Forward: the one whose subnet has gw, whichever that is
+	mtu   uint16 // of the route; 0: the interface's alone counts
 	gw    netip.Addr
 	owner netip.Prefix // the configured route that alone uses it, to be counted by itself; invalid: shared
 }
@@ -34,7 +35,7 @@ type nextHop struct {
 // sameWay tells whether packets go the same way by both, whoever counts them.
 func (h *nextHop) sameWay(o *nextHop) bool {
 	k := h.key
-	k.owner = o.key.owner
+	k.owner, k.mtu = o.key.owner, o.key.mtu
 	return k == o.key
 }
 
@@ -183,6 +184,9 @@ func (t *Table) build(h *nextHop) Adjacency {
 		return Adjacency{Kind: k.kind, ID: h.id, age: h.age}
 	}
 	a := Adjacency{Kind: k.kind, ID: h.id, age: h.age, Iface: h.iface, MTUBytes: uint32(i.MTUBytes), L2Len: l2Untagged}
+	if k.mtu != 0 {
+		a.MTUBytes = min(a.MTUBytes, uint32(k.mtu))
+	}
 	copy(a.L2[6:], i.MAC[:])
 	if i.VLAN != 0 {
 		a.L2Len = l2Tagged

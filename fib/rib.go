@@ -190,15 +190,18 @@ func (t *Table) onLink(p netip.Prefix) uint16 {
 	if !ok {
 		return 0
 	}
-	return t.gleanIface(l)
-}
-
-// gleanIface is the interface on which destinations of l are neighbours.
-func (t *Table) gleanIface(l layers) uint16 {
-	if h := t.byID[l.routed()]; h != nil && h.key.kind == Glean {
+	if h := t.glean(l); h != nil {
 		return h.iface
 	}
 	return 0
+}
+
+// glean is the next hop of l if its destinations are neighbours, nil otherwise.
+func (t *Table) glean(l layers) *nextHop {
+	if h := t.byID[l.routed()]; h != nil && h.key.kind == Glean {
+		return h
+	}
+	return nil
 }
 
 // rank orders the claims that interfaces have on one prefix.

@@ -45,6 +45,7 @@ type Route struct {
 	Prefix   netip.Prefix
 	Type     RouteType
 	Hops     []Hop // Unicast: 1 to MaxHops; other types: none
+	MTUBytes int   // Unicast: largest packet, 68 (IPv6: 1280) to 65535, if the interface's is not less; 0: the interface's
 	Learned  bool
 	Counters bool  // configured: next hops of its own, which count for nobody else (FF-12)
 	Protocol uint8 // who a learnt route is from, for listings: see rtm_protocol in rtnetlink(7)
@@ -127,6 +128,9 @@ func (t *Table) setRoute(r *Route, id NextHopID) error {
 func (t *Table) prepare(r *Route) (NextHopID, error) {
 	err := checkPrefix(r.Prefix)
 	if err == nil {
+		err = r.checkMTU()
+	}
+	if err == nil {
 		var id NextHopID
 		if id, err = t.nextHops(r); err == nil {
 			return id, nil
@@ -162,6 +166,24 @@ func (t *Table) nextHops(r *Route) (NextHopID, error) {
 	return t.acquireGroup(members, before.of(r.Learned))
 }
 
+// checkMTU wants an MTU that the route's family allows. Source: RFC 791, RFC 8200
+// section 5.
+func (r *Route) checkMTU() error {
+	least := 68
+	if r.Prefix.Addr().Is6() {
+		least = 1280
+	}
+	switch {
+	case r.MTUBytes == 0:
+		return nil
+	case r.Type != Unicast:
+		return fmt.Errorf("%w: %v has an mtu", ErrRoute, r.Type)
+	case r.MTUBytes < least || r.MTUBytes > 65535:
+		return fmt.Errorf("%w: mtu %d is not in %d..65535", ErrRoute, r.MTUBytes, least)
+	}
+	return nil
+}
+
 // typeIDs are the next hops of routes without hops.
 var typeIDs = map[RouteType]NextHopID{
 	RouteBlackhole: BlackholeID, RouteUnreachable: UnreachableID, RouteProhibit: ProhibitID, RoutePunt: PuntID,
@@ -181,7 +203,7 @@ func (t *Table) prepareType(r *Route) (NextHopID, error) {
 
 // prepareHop finds the interface of a hop, and takes a reference to its next hop.
 func (t *Table) prepareHop(r *Route, h *Hop) (NextHopID, error) {
-	key := hopKey{kind: Forward, iface: h.Iface, gw: h.Via}
+	key := hopKey{kind: Forward, iface: h.Iface, mtu: uint16(r.MTUBytes), gw: h.Via}
 	if r.Counters {
 		key.owner = r.Prefix
 	}

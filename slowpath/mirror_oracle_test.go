@@ -29,7 +29,7 @@ func command(t *rapid.T, told bool) string {
 	if v6 {
 		protocol = "" // each hop of a route has its own
 	} else {
-		protocol += pick("", "", "", " src 10.1.0.1", " src 10.2.0.1")
+		protocol += pick("", "", "", " src 10.1.0.1", " src 10.2.0.1", " mtu 1300", " mtu 1400")
 	}
 	from, plain := 0, metric // plain is for IPv6 routes without a gateway
 	if told {

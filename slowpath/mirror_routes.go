@@ -203,7 +203,7 @@ func (m *routeMirror) enterRoute(r message) {
 	if !key.is4 {
 		sortHops(n.hops)
 	}
-	c := candidate{metric: n.metric, variant: n.variant, protocol: n.protocol, kind: n.kind}
+	c := candidate{metric: n.metric, variant: n.variant, mtuBytes: n.mtuBytes, protocol: n.protocol, kind: n.kind}
 	if kind == fib.Unicast || kind == fib.RoutePunt {
 		c.hops = m.hops.intern(vrf, n.nexthop, n.hops, &m.twins)
 	}

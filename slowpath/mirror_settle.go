@@ -55,9 +55,12 @@ func (m *routeMirror) decide(key routeKey) {
 		m.forget(key, r)
 		return
 	}
-	tried := r.set.outcome == Refused || r.set.outcome == Full
-	if tried && want.outcome == Installed && want.serial == r.set.serial && want.protocol == r.set.protocol {
-		return // until it is tried anew
+	if r.set.outcome == Refused || r.set.outcome == Full {
+		tried := r.set
+		tried.outcome = Installed
+		if want == tried {
+			return // until it is tried anew
+		}
 	}
 	switch {
 	case want.outcome == Installed:
@@ -113,7 +116,7 @@ func (m *routeMirror) choose(key routeKey, r route) (applied, fib.Route) {
 func (m *routeMirror) weigh(key routeKey, c candidate, to *fib.Route) applied {
 	kind, _ := kindOf(c.kind)
 	a := applied{protocol: c.protocol, outcome: Installed}
-	to.Type, to.Hops, to.Protocol = kind, nil, c.protocol
+	to.Type, to.Hops, to.MTUBytes, to.Protocol = kind, nil, 0, c.protocol
 	switch kind {
 	case fib.RouteBlackhole:
 		a.serial = serialBlackhole
@@ -128,12 +131,15 @@ func (m *routeMirror) weigh(key routeKey, c candidate, to *fib.Route) applied {
 		s := m.hops.sets[c.hops]
 		a.serial, a.outcome = s.serial, s.outcome
 		to.Type, to.Hops = s.route, s.resolution.hops
+		if to.Type == fib.Unicast {
+			to.MTUBytes, a.mtuBytes = int(c.mtuBytes), c.mtuBytes
+		}
 		if c.protocol == unix.RTPROT_KERNEL && m.addresses.covers(key) {
 			a.outcome = Connected
 		}
 	}
 	if a.outcome != Installed {
-		a.serial = 0
+		a.serial, a.mtuBytes = 0, 0
 	}
 	return a
 }

@@ -124,6 +124,9 @@ func listing(table *fib.Table) (lines []string) {
 		}
 		slices.Sort(hops)
 		line += strings.Join(hops, "")
+		if r.MTUBytes != 0 {
+			line += fmt.Sprintf(" mtu %d", r.MTUBytes)
+		}
 		lines = append(lines, line)
 	}
 	slices.Sort(lines)
@@ -188,6 +191,14 @@ func TestMirrorsEveryKindOfRoute(t *testing.T) {
 		{"of another table", "10.9.0.0/16 via 10.1.0.2 table 7", "10.9.0.0/16", ""},
 		{"throw", "throw 10.9.0.0/16", "10.9.0.0/16", ""},
 		{"multicast", "ff0e::/16 dev lan", "ff0e::/16", ""},
+		{"mtu", "10.9.0.0/16 via 10.1.0.2 mtu 1300", "10.9.0.0/16", "learned forward proto 3 [10.1.0.2 if1 x1] mtu 1300"},
+		{"mtu beside other metrics", "10.9.0.0/16 via 10.1.0.2 hoplimit 9 mtu lock 1300 advmss 500", "10.9.0.0/16", "learned forward proto 3 [10.1.0.2 if1 x1] mtu 1300"},
+		{"mtu below the least", "10.9.0.0/16 via 10.1.0.2 mtu 60", "10.9.0.0/16", "learned forward proto 3 [10.1.0.2 if1 x1] mtu 68"},
+		{"mtu of several ways", "10.9.0.0/16 mtu 1300 nexthop via 10.1.0.2 nexthop via 10.2.0.2", "10.9.0.0/16", "learned group proto 3 [10.1.0.2 if1 x1] [10.2.0.2 if2 x1] mtu 1300"},
+		{"mtu on link", "10.9.0.0/16 dev wan mtu 1300", "10.9.0.0/16", "learned glean proto 3 [invalid IP if2 x1] mtu 1300"},
+		{"mtu by another device", "10.9.0.0/16 via 192.168.9.2 mtu 1300", "10.9.0.0/16", "learned punt proto 3"},
+		{"IPv6 mtu", "2001:db8::/32 via fd01::2 mtu 1300", "2001:db8::/32", "learned forward proto 3 [fd01::2 if1 x1] mtu 1300"},
+		{"IPv6 mtu below the least", "2001:db8::/32 via fd01::2 mtu 1000", "2001:db8::/32", "learned forward proto 3 [fd01::2 if1 x1] mtu 1280"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b.t = t

@@ -35,6 +35,7 @@ type candidate struct {
 	metric   uint32
 	hops     hopSetID
 	variant  uint32 // tells apart what is alike to us
+	mtuBytes uint16 // of its own; 0: none
 	protocol uint8  // RTPROT_*
 	kind     uint8  // RTN_*
 }
@@ -50,6 +51,7 @@ type route struct {
 // applied is what was last made of a route.
 type applied struct {
 	serial   uint32 // of the hop set's resolution; 0: nothing is in the FIB
+	mtuBytes uint16
 	protocol uint8
 	outcome  Outcome
 }

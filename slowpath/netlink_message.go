@@ -3,6 +3,7 @@ package slowpath
 import (
 	"encoding/binary"
 	"iter"
+	"math"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -102,6 +103,7 @@ type routeMessage struct {
 	metric   uint32
 	nexthop  uint32 // of RTA_NH_ID, 0: the hops are here
 	variant  uint32 // a hash of what tells it from another and is nothing to us
+	mtuBytes uint16 // 0: none of its own
 	tos      uint8
 	protocol uint8
 	kind     uint8 // RTN_*
@@ -139,7 +141,10 @@ func (m *routeMessage) parse(b []byte) bool {
 			m.nexthop = u32(value)
 		case unix.RTA_MULTIPATH:
 			multipath = value
-		case unix.RTA_PREFSRC, unix.RTA_METRICS, unix.RTA_FLOW:
+		case unix.RTA_METRICS:
+			m.variant = mix(m.variant, value)
+			m.mtuBytes = routeMTU(family, value)
+		case unix.RTA_PREFSRC, unix.RTA_FLOW:
 			m.variant = mix(m.variant, value)
 		default:
 			single.attribute(kind, value)
@@ -153,6 +158,28 @@ func (m *routeMessage) parse(b []byte) bool {
 	m.prefix, ok = prefixOf(family, dst, bits)
 	return ok
 }
+
+// routeMTU reads the MTU among a route's metrics, 0 if there is none. What is less
+// than the family allows counts as the least that it does, as in the kernel for IPv6.
+// A locked one (RTAX_LOCK) says the same to packets that are forwarded.
+func routeMTU(family uint8, metrics []byte) uint16 {
+	for kind, value := range attributes(metrics) {
+		if mtu := u32(value); kind == unix.RTAX_MTU && mtu != 0 {
+			least := uint32(leastMTU4)
+			if family == unix.AF_INET6 {
+				least = leastMTU6
+			}
+			return uint16(min(max(mtu, least), math.MaxUint16))
+		}
+	}
+	return 0
+}
+
+// Source: RFC 791, RFC 8200 section 5.
+const (
+	leastMTU4 = 68
+	leastMTU6 = 1280
+)
 
 // Source: FNV-1a, 32 bits.
 const (

@@ -91,12 +91,16 @@ func printRoutes(w io.Writer, routes []control.RouteStatus) error {
 		if r.Shadowed {
 			state += ", waiting"
 		}
+		ways := hopsOf(r.Hops)
+		if r.MTUBytes != 0 {
+			ways += fmt.Sprintf(", mtu %d", r.MTUBytes)
+		}
 		shared := ""
 		if r.Shared {
 			shared = "*"
 		}
 		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d%s\t%d%s\t%s\t\n", r.VRF, r.Prefix, state, r.Kind,
-			r.Packets, shared, r.Bytes, shared, hopsOf(r.Hops))
+			r.Packets, shared, r.Bytes, shared, ways)
 	}
 	return t.Flush()
 }
