@@ -91,6 +91,9 @@ func printConfig(w io.Writer, v variant, s *setup) {
 	if v.unreplied > 0 {
 		fmt.Fprintf(w, "[ct.timeouts.udp]\nunreplied = %q\n\n", v.unreplied)
 	}
+	if v.brief > 0 {
+		fmt.Fprintf(w, "[ct.timeouts.tcp]\nestablished = %q\nunacknowledged = %q\n\n", v.brief, v.brief)
+	}
 	fmt.Fprintf(w, "[metrics]\naddress = \"\"\n\n[slow_path]\nenabled = \"off\"\n\n[log]\nlevel = \"warn\"\n\n[control]\nsocket = %q\n", v.controlSocket)
 	printQueue(w, v)
 	printRoutes(w, v.routes, s.ipv6)

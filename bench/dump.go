@@ -8,12 +8,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -29,14 +26,6 @@ const (
 	dumpTraffic = 1_000
 	dumpLimit   = 10 * time.Minute // of one listing
 )
-
-// dumpsOf returns the sizes that were asked for; none unless the scenario is named.
-func dumpsOf(o *Options) []int {
-	if !slices.Contains(o.Scenarios, dump) {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(dumpSizes), func(n int) bool { return len(o.Flows) > 0 && !slices.Contains(o.Flows, n) })
-}
 
 // Dump is what listing, counting and deleting did to forwarding.
 type Dump struct {
@@ -65,17 +54,15 @@ func polls(gaps []PollGap) (n uint64) {
 	return n
 }
 
-func dumpContender(n int, s *setup, r runner) *contender {
-	c := &contender{row: Result{Scenario: dump, Flows: n, Routes: 1, Workers: 1}}
-	c.once = func(ctx context.Context) (sample, error) { return r.dump(ctx, n, s) }
-	return c
-}
-
 // dumpReport is what the running switch says.
 type dumpReport struct {
 	DurationS float64 `json:"duration_s"`
 	Flows     struct {
-		IPv4 uint64 `json:"ipv4"`
+		IPv4    uint64 `json:"ipv4"`
+		Created uint64 `json:"created"`
+		Expired uint64 `json:"expired"`
+
+		TableBytes uint64 `json:"table_bytes"`
 	} `json:"flows"`
 	Workers []struct {
 		Gaps []PollGap `json:"poll_gaps"`
@@ -101,54 +88,10 @@ func (r *dumpReport) since(before *dumpReport) (mpps float64, gaps []PollGap) {
 	return mpps, gaps
 }
 
-// dump fills the table from one capture, which is read once, and plays another for ever.
-func (p *processes) dump(ctx context.Context, n int, s *setup) (m sample, err error) {
-	c := captures{dir: p.dir, seed: p.seed}
-	resident, err := c.make(load{flows: n, workers: 1})
-	if err != nil {
-		return m, err
-	}
-	defer c.remove(resident)
-	traffic := *s
-	traffic.load = load{flows: dumpTraffic, replies: true, workers: 1}
-	if traffic.files, err = c.make(traffic.load); err != nil {
-		return m, err
-	}
-	v := variant{scenario: dump, routes: 1, maxFlows: n + 2*dumpTraffic, unreplied: time.Hour,
-		fill: resident[0], controlSocket: filepath.Join(p.dir, "ffwd.sock")}
-	path := filepath.Join(p.dir, "ffwd.toml")
-	if err := writeConfig(path, v, &traffic); err != nil {
-		return m, err
-	}
-	defer os.Remove(path)
-	cmd, cancel := command(ctx, startLimit+s.warmup+s.duration+3*dumpLimit+stopLimit, p.ffwdPath, "run", "-c", path, "--json")
-	defer cancel()
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	child, err := start(cmd)
-	if err != nil {
-		return m, err
-	}
-	m, err = p.dumpFrom(ctx, child, n, v.controlSocket, s)
-	err = errors.Join(err, child.Process.Signal(syscall.SIGTERM), child.finish(stopLimit))
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, complaint(stderr.String()))
-	}
-	return m, err
-}
-
-// dumpFrom measures a switch that fills its table.
-func (p *processes) dumpFrom(ctx context.Context, c *child, n int, socket string, s *setup) (m sample, err error) {
-	var reports [3]dumpReport // at the start, before the dump, after it
+// dump lists, counts and deletes.
+func (p *processes) dump(ctx context.Context, c *child, n int, socket string, s *setup) (m sample, err error) {
+	var reports [3]dumpReport // after the warm-up, before the dump, after it
 	ask := reporter(socket)
-	for begun := time.Now(); reports[0].Flows.IPv4 < uint64(n); {
-		if err := errors.Join(c.pass(50*time.Millisecond), ctx.Err()); err != nil {
-			return m, err
-		}
-		if err := ask(&reports[0]); time.Since(begun) > startLimit {
-			return m, errors.Join(err, fmt.Errorf("after %v there are %d of %d flows", startLimit, reports[0].Flows.IPv4, n))
-		}
-	}
 	if err := errors.Join(c.pass(s.warmup), ask(&reports[0]), c.pass(s.duration), ask(&reports[1])); err != nil {
 		return m, err
 	}

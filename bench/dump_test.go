@@ -39,8 +39,8 @@ func TestDumpFigures(t *testing.T) {
 	}
 }
 
-// It is long, and a part of no other run.
-func TestDumpIsAskedForByName(t *testing.T) {
+// They are long, and a part of no other run.
+func TestResidentFlowsAreAskedForByName(t *testing.T) {
 	for _, c := range []struct {
 		o    Options
 		want int
@@ -49,8 +49,10 @@ func TestDumpIsAskedForByName(t *testing.T) {
 		{Options{Scenarios: []string{stateful}}, 0},
 		{Options{Scenarios: []string{dump}}, len(dumpSizes)},
 		{Options{Scenarios: []string{dump}, Flows: []int{1_000_000, 5}}, 1},
+		{Options{Scenarios: []string{dump, expiry}}, len(dumpSizes) + len(expirySizes)},
+		{Options{Scenarios: []string{expiry}, Flows: []int{10_000_000}}, 1},
 	} {
-		if got := dumpsOf(&c.o); len(got) != c.want {
+		if got := residentsOf(&c.o); len(got) != c.want {
 			t.Errorf("%+v: %v", c.o, got)
 		}
 	}
@@ -58,5 +60,18 @@ func TestDumpIsAskedForByName(t *testing.T) {
 	rows, err := fakeRun(t, t.Context(), Options{Scenarios: []string{dump}, Repetitions: 2}, f)
 	if err != nil || len(rows) != len(dumpSizes) || rows[0].Scenario != dump || f.count["ct-dump 1000000"] != 2 {
 		t.Errorf("%v, %+v, %v", err, rows, f.log)
+	}
+}
+
+// CT-9
+func TestExpiryFigures(t *testing.T) {
+	worst := &Expiry{CreatedPerS: 2.5e6, ExpiredPerS: 0.9e6, Beside: 77, TableBytes: 1_280_000_000}
+	row := summarize(Result{Scenario: expiry, Flows: 10_000_000, Workers: 1}, []sample{{mpps: 3, expiry: &Expiry{}}, {mpps: 2, expiry: worst}, {mpps: 4, expiry: &Expiry{}}})
+	if row.Expiry != worst {
+		t.Errorf("%+v is not the worst repetition", row.Expiry)
+	}
+	const want = "0.90 M flows/s expired (bar 1 MISSED) of 2.50 M new, 77 there beside the 10000000, 107 bytes of table per flow"
+	if got := notes(&row); len(got) != 1 || got[0] != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -114,6 +114,10 @@ func notes(r *Result) []string {
 	if d := r.Dump; d != nil {
 		list = append(list, fmt.Sprintf("%d listed in %.1f s, counted in %.1f s, %d deleted in %.1f s; %.2f Mpps before", d.Listed, d.ListS, d.CountS, d.Deleted, d.DeleteS, d.MppsBefore))
 	}
+	if e := r.Expiry; e != nil {
+		list = append(list, fmt.Sprintf("%.2f M flows/s expired (bar %.0f %s) of %.2f M new, %d there beside the %d, %.0f bytes of table per flow",
+			e.ExpiredPerS/1e6, barExpiredPerS/1e6, verdict(e.ExpiredPerS >= barExpiredPerS), e.CreatedPerS/1e6, e.Beside, r.Flows, float64(e.TableBytes)/float64(r.Flows+2*expiryTraffic)))
+	}
 	if r.NsPerFragment > 0 {
 		list = append(list, fmt.Sprintf("%.1f ns above the floor for each of %.1f fragments", r.NsPerFragment, r.Fragments))
 	}

@@ -24,6 +24,7 @@ type Result struct {
 	Stages            []Stage   `json:"stages,omitempty"`
 	Verdicts          *Verdicts `json:"verdicts,omitempty"`             // of a verdict queue, medians
 	Dump              *Dump     `json:"dump,omitempty"`                 // of flows, in the worst repetition
+	Expiry            *Expiry   `json:"expiry,omitempty"`               // beside resident flows, in the worst repetition
 	NewFlowsPerS      float64   `json:"new_flows_per_s,omitempty"`      // per worker
 	NewFlowShare      float64   `json:"new_flow_share,omitempty"`       // of the packets, those that made a flow
 	ScalingToOne      float64   `json:"scaling_to_one,omitempty"`       // mpps, to that of one worker with the same load
@@ -67,4 +68,5 @@ type sample struct {
 	tableBytesPerFlow float64
 	verdicts          *Verdicts
 	dump              *Dump
+	expiry            *Expiry
 }

@@ -33,7 +33,7 @@ type runner interface {
 	flowTable(ctx context.Context, entries int, s *setup) (tableSample, error)
 	hash(ctx context.Context, entries int, s *setup) (tableSample, error)
 	ffwd(ctx context.Context, v variant, s *setup) (sample, error)
-	dump(ctx context.Context, flows int, s *setup) (sample, error)
+	resident(ctx context.Context, of resident, s *setup) (sample, error)
 }
 
 // Run measures what the options ask for and returns the rows in the order of the
@@ -78,8 +78,8 @@ func chosen(o *Options) []group {
 
 // run is Run with its surroundings as arguments.
 func run(ctx context.Context, o Options, r runner, c captures, pages hugePages) (results []Result, err error) {
-	groups, tables, dumps := chosen(&o), tablesOf(&o), dumpsOf(&o)
-	if len(groups)+len(tables)+len(dumps) == 0 {
+	groups, tables, residents := chosen(&o), tablesOf(&o), residentsOf(&o)
+	if len(groups)+len(tables)+len(residents) == 0 {
 		return nil, fmt.Errorf("bench: nothing to measure: no scenario has flows %v and runs on %d cores, or it needs peers", o.Flows, len(o.Cores))
 	}
 	huge, restore, err := pages.prepare(&o, largestPool(groups, tables, &o))
@@ -90,7 +90,7 @@ func run(ctx context.Context, o Options, r runner, c captures, pages hugePages) 
 
 	var errs []error
 	steps := newSteps(&o, groups, tables)
-	steps.total += o.Repetitions * len(dumps)
+	steps.total += o.Repetitions * len(residents)
 	for _, g := range groups {
 		s := &setup{load: g.load, cores: o.Cores[:g.workers], huge: huge, dataRoom: o.DataRoomBytes, warmup: o.Warmup, duration: o.Duration}
 		if s.files, err = c.make(g.load); err != nil {
@@ -111,9 +111,9 @@ func run(ctx context.Context, o Options, r runner, c captures, pages hugePages) 
 			return results, errors.Join(errs...)
 		}
 	}
-	for _, n := range dumps { // in ordinary pages: few mbufs, and a table that takes what there is
-		s := &setup{load: load{flows: n, workers: 1}, cores: o.Cores[:1], dataRoom: o.DataRoomBytes, warmup: o.Warmup, duration: o.Duration}
-		rows, err := measure(ctx, []*contender{dumpContender(n, s, r)}, o.Repetitions, steps)
+	for _, of := range residents { // in ordinary pages: few mbufs, and a table that takes what there is
+		s := &setup{load: load{flows: of.flows, workers: 1}, cores: o.Cores[:1], dataRoom: o.DataRoomBytes, warmup: o.Warmup, duration: o.Duration}
+		rows, err := measure(ctx, []*contender{of.contender(s, r)}, o.Repetitions, steps)
 		results, errs = append(results, rows...), append(errs, err)
 		if ctx.Err() != nil {
 			return results, errors.Join(errs...)

@@ -56,8 +56,8 @@ func (f *fakeRunner) flowTable(_ context.Context, entries int, s *setup) (tableS
 	return f.table("ct", entries, s)
 }
 
-func (f *fakeRunner) dump(_ context.Context, flows int, s *setup) (sample, error) {
-	return f.run(fmt.Sprint(dump, " ", flows), s)
+func (f *fakeRunner) resident(_ context.Context, of resident, s *setup) (sample, error) {
+	return f.run(fmt.Sprint(of.scenario, " ", of.flows), s)
 }
 
 func (f *fakeRunner) hash(_ context.Context, entries int, s *setup) (tableSample, error) {

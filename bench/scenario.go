@@ -22,7 +22,7 @@ const (
 // Scenarios lists the names that Options.Scenarios takes. The floor and macswap are
 // measured with every load, tables only with peers.
 func Scenarios() []string {
-	return []string{stateful, statefulTCP, stateless, statelessIPv6, fragmentation, newFlows, statefulTwoCores, dump, verdictQueue, tableLookup, tableInsert}
+	return []string{stateful, statefulTCP, stateless, statelessIPv6, fragmentation, newFlows, statefulTwoCores, dump, expiry, verdictQueue, tableLookup, tableInsert}
 }
 
 // load is what is offered: one capture per worker.
@@ -51,6 +51,7 @@ type variant struct {
 	stateless bool
 	maxFlows  int           // of the flow table; 0: the default
 	unreplied time.Duration // timeout of UDP flows without an answer; 0: the default
+	brief     time.Duration // timeout of TCP flows that were picked up; 0: the default
 	egressMTU int           // 0: as large as the frames
 	barNs     float64       // 0: no bar
 	peers     []peer        // that do the same work
@@ -84,6 +85,7 @@ const (
 	barBytesPerFlow   = 128
 	barVerdictsPerS   = 1.5e6
 	barUnqueuedLoss   = 0.05
+	barExpiredPerS    = 1e6
 )
 
 // Sizes of loads and tables.

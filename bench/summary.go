@@ -1,6 +1,9 @@
 package bench
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // summarize fills a row with the medians of its samples, of which there is one.
 func summarize(row Result, samples []sample) Result {
@@ -24,11 +27,8 @@ func summarize(row Result, samples []sample) Result {
 	row.TableBytesPerFlow = samples[0].tableBytesPerFlow
 	row.Stages = medianStages(samples)
 	row.Verdicts = ofRepetitions(samples)
-	for _, s := range samples {
-		if s.dump != nil && (row.Dump == nil || s.mpps < row.Mpps) {
-			row.Dump = s.dump
-		}
-	}
+	worst := slices.MinFunc(samples, func(a, b sample) int { return cmp.Compare(a.mpps, b.mpps) })
+	row.Dump, row.Expiry = worst.dump, worst.expiry
 	for _, s := range samples { // the worst: there should be none at all
 		if s.allocsPerPacket != nil && (row.AllocsPerPacket == nil || *s.allocsPerPacket > *row.AllocsPerPacket) {
 			row.AllocsPerPacket = s.allocsPerPacket

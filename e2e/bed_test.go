@@ -42,6 +42,7 @@ type topology struct {
 	resolve              bool   // hosts are not told the router's link addresses
 	mirror               bool   // a third port, mirror0, leads to a host that only listens
 	settings             string // more of ffwd's configuration
+	ct                   string // more of its table ct
 	metrics              string // address that they are served at, in the router; "": they are not
 }
 

@@ -17,12 +17,13 @@ cores = [%s]
 [ct]
 max_flows = %[4]d
 max_flows_ipv6 = 16384
+%[6]s
 [metrics]
 address = %[5]q
 [control]
 socket = "%[3]s/ffwd.sock"
 queue_socket = "%[3]s/queue.sock"
-`, b.hugePages, strings.Trim(strings.ReplaceAll(fmt.Sprint(b.cores), " ", ","), "[]"), b.dir, b.maxFlows, b.metrics)
+`, b.hugePages, strings.Trim(strings.ReplaceAll(fmt.Sprint(b.cores), " ", ","), "[]"), b.dir, b.maxFlows, b.metrics, b.ct)
 	near := "lan"
 	lanAddresses := addresses(b.client)
 	if b.vlan != 0 {
