@@ -247,6 +247,8 @@ func TestKernelToWire(t *testing.T) {
 	tag := func(f []byte) []byte {
 		return append(append(bytes.Clone(f[:12]), 0x81, 0, 0, 7), f[12:]...)
 	}
+	const room = bufferBytes - headroom
+	grown := func(n int) []byte { return append(bytes.Clone(long), make([]byte, n-len(long))...) }
 	for _, c := range []struct {
 		name  string
 		iface uint16
@@ -260,7 +262,10 @@ func TestKernelToWire(t *testing.T) {
 		{"tagged", ifTag, long, 0, tag(long), 0},
 		{"tagged and short", ifTag, short, 0, pad(tag(short)), 0},
 		{"no frame", ifLAN, short[:13], 0, nil, packet.FrameTooShort},
-		{"larger than a buffer", ifLAN, append(bytes.Clone(long), make([]byte, bufferBytes)...), 0, nil, packet.TxOversized},
+		{"fills a buffer", ifLAN, grown(room), 0, grown(room), 0},
+		{"larger than a buffer", ifLAN, grown(room + 1), 0, nil, packet.TxOversized},
+		{"fills a buffer with its tag", ifTag, grown(room - packet.VLANTagLen), 0, tag(grown(room - packet.VLANTagLen)), 0},
+		{"larger than a buffer with its tag", ifTag, grown(room - packet.VLANTagLen + 1), 0, nil, packet.TxOversized},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := &testKernel{sending: []puntedFrame{{iface: c.iface, frame: c.frame}}}
