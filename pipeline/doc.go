@@ -10,7 +10,7 @@
 //
 // A stage works on a whole burst and only marks its packets (packet.Verdict);
 // the Worker alone transmits, fragments, answers, hands over, punts or frees, in
-// output.go. The order of the stages is one literal list in stages.go. To add a
+// output.go. Runs of plain packets leave earlier, by the lane (lane.go). The order of the stages is one literal list in stages.go. To add a
 // stage: one file, one type with Process, one line in that list.
 //
 // Owner threads: a Worker and everything it holds belong to the one locked

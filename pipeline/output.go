@@ -14,7 +14,8 @@ type txBuffer struct {
 	bytes uint64 // of the frames gathered
 }
 
-// output acts on the verdicts: the one place where packets leave the pipeline.
+// output acts on the verdicts: the one place where packets leave the pipeline, but for the
+// plain ones that went by the lane.
 // Whatever the stages did, each mbuf has exactly one new owner afterwards.
 func (w *Worker) output(b *packet.Burst) {
 	w.errors.N = 0

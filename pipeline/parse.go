@@ -74,10 +74,8 @@ func parsePlain(pkts []packet.Packet, mac uint64) (plain int) {
 		}
 		f, flags := (*plainFrame)(p.Data), p.Mbuf.OlFlags
 		total, proto := binary.BigEndian.Uint16(f[16:]), f[23]
-		if le.Uint64(f[0:])<<16 != macLE || le.Uint32(f[12:])&plainTypeMask != plainType ||
-			le.Uint16(f[20:])&fragmentMask != 0 || flags&(packet.RxVLANStripped|packet.RxIPCksumBad) != 0 ||
-			martian4[f[26]]|martian4[f[30]] != 0 || total > p.Len-packet.EthernetLen || total < packet.IPv4HeaderLen+8 ||
-			proto != packet.ProtoUDP && (proto != packet.ProtoTCP || total < packet.IPv4HeaderLen+20) ||
+		if !isPlain(f, macLE) || !isWhole(total, p.Len-packet.EthernetLen, proto) ||
+			flags&(packet.RxVLANStripped|packet.RxIPCksumBad) != 0 ||
 			flags&packet.RxIPCksumGood == 0 && !(*packet.IPv4)(f[packet.EthernetLen:]).ChecksumOK() {
 			continue
 		}
@@ -88,6 +86,20 @@ func parsePlain(pkts []packet.Packet, mac uint64) (plain int) {
 		plain++
 	}
 	return plain
+}
+
+// isPlain makes the checks of a plain frame that look at constants and addresses alone.
+func isPlain(f *plainFrame, macLE uint64) bool {
+	le := binary.LittleEndian
+	return le.Uint64(f[0:])<<16 == macLE && le.Uint32(f[12:])&plainTypeMask == plainType &&
+		le.Uint16(f[20:])&fragmentMask == 0 && martian4[f[26]]|martian4[f[30]] == 0
+}
+
+// isWhole tells whether a plain packet of total bytes fits the room of its frame, and has
+// all of its transport header.
+func isWhole(total, room uint16, proto uint8) bool {
+	return total <= room && total >= packet.IPv4HeaderLen+8 &&
+		(proto == packet.ProtoUDP || proto == packet.ProtoTCP && total >= packet.IPv4HeaderLen+20)
 }
 
 // frame handles the link header and branches on the network protocol.

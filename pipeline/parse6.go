@@ -39,10 +39,8 @@ func parsePlain6(pkts []packet.Packet, mac uint64) (plain int) {
 		}
 		f := (*plainFrame6)(p.Data)
 		payload, proto := binary.BigEndian.Uint16(f[18:]), f[20]
-		if le.Uint64(f[0:])<<16 != macLE || le.Uint32(f[12:])&plainTypeMask6 != plainType6 ||
-			p.Mbuf.OlFlags&packet.RxVLANStripped != 0 || martian6[f[22]]|martian6[f[38]] != 0 ||
-			payload > p.Len-packet.EthernetLen-packet.IPv6HeaderLen || payload < 8 ||
-			proto != packet.ProtoUDP && (proto != packet.ProtoTCP || payload < 20) {
+		if !isPlain6(f, macLE) || !isWhole6(payload, p.Len-packet.EthernetLen-packet.IPv6HeaderLen, proto) ||
+			p.Mbuf.OlFlags&packet.RxVLANStripped != 0 {
 			continue
 		}
 		p.Len = packet.EthernetLen + packet.IPv6HeaderLen + payload
@@ -52,6 +50,18 @@ func parsePlain6(pkts []packet.Packet, mac uint64) (plain int) {
 		plain++
 	}
 	return plain
+}
+
+// isPlain6 is isPlain for IPv6.
+func isPlain6(f *plainFrame6, macLE uint64) bool {
+	le := binary.LittleEndian
+	return le.Uint64(f[0:])<<16 == macLE && le.Uint32(f[12:])&plainTypeMask6 == plainType6 &&
+		martian6[f[22]]|martian6[f[38]] == 0
+}
+
+// isWhole6 is isWhole for IPv6, whose header's length is not part of what it states.
+func isWhole6(payload, room uint16, proto uint8) bool {
+	return payload <= room && payload >= 8 && (proto == packet.ProtoUDP || proto == packet.ProtoTCP && payload >= 20)
 }
 
 // ipv6 checks an IPv6 header and finds its transport header.

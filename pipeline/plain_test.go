@@ -8,7 +8,9 @@ import (
 	"testing"
 	"unsafe"
 
+	"ffwd/fib"
 	"ffwd/packet"
+	"ffwd/policy"
 
 	"github.com/gopacket/gopacket/layers"
 )
@@ -19,6 +21,7 @@ func plainKinds() [][]byte {
 	tcp := func() *layers.TCP { return &layers.TCP{SrcPort: 1, DstPort: 2, ACK: true} }
 	kinds := [][]byte{
 		udp4(0), udp4(18), udp6(0), udp6(18), to4("20.1.1.1", 100), udp4(1472), udp4(1473), udp6(1452), udp6(1453),
+		to4("10.7.7.2", 100),
 		frame(ip4(a4, b4, layers.IPProtocolTCP), tcp()), frame(ip6(a6, b6, layers.IPProtocolTCP), tcp(), data(3)),
 	}
 	for _, a := range []string{"::", "::1", "::ffff:1.2.3.4", "fe80::2", "febf::2", "ff02::1"} { // these it does not
@@ -60,6 +63,7 @@ func mutated(rng *rand.Rand, f []byte) []byte {
 func TestPlainFramesAreParsedAlike(t *testing.T) {
 	w := newWorld(t)
 	s := w.worker.stages[stageParse].(*Parse)
+	l := &lane{Worker: w.worker}
 	rng := rand.New(rand.NewPCG(1, 2))
 	kinds, taken := plainKinds(), [2]int{}
 	mbuf := w.pool.all[:1]
@@ -78,6 +82,15 @@ func TestPlainFramesAreParsedAlike(t *testing.T) {
 		n4, n6 := parsePlain(quick.Live(), mac), 0
 		if n4 == 0 {
 			n6 = parsePlain6(quick.Live(), mac)
+		}
+		l.plain4(mbuf, mac)
+		express, size := l.n, l.size[0]
+		if l.n == 0 {
+			l.plain6(mbuf, mac)
+			express, size = l.n, l.size[0]
+		}
+		if express != n4+n6 || express > 0 && int(size) != quick.Pkts[0].L3Len() {
+			t.Fatalf("Express takes %d of %d bytes, parse %d of %d\n%x", express, size, n4+n6, quick.Pkts[0].L3Len(), f)
 		}
 		general.Load(mbuf, ports.Untagged)
 		if n4+n6 == 0 {
@@ -98,50 +111,147 @@ func TestPlainFramesAreParsedAlike(t *testing.T) {
 	}
 }
 
-// The short way behind Route does what the long one does, to frames and to counters.
-// FF-1, FF-5, FF-7, FF-9, FF-14
-func TestShortWayIsLikeTheLongOne(t *testing.T) {
+// The short ways do what the long one does, to frames, to their order, to counters and to
+// those of routes: Express without conntrack, Depart with it, and the one behind Route for
+// what these leave.
+// FF-1, FF-2, FF-5, FF-7, FF-9, FF-12, FF-14
+func TestShortWaysAreLikeTheLongOne(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		mtu    int
+		option option
+	}{
+		{"flows", 1500, func(*Config, *world) {}}, {"flows, narrow", 1280, func(*Config, *world) {}},
+		{"no flows", 1500, stateless}, {"no flows, narrow", 1280, stateless},
+	} {
+		t.Run(tc.name, func(t *testing.T) { compareWays(t, tc.mtu, tc.option) })
+	}
+}
+
+func compareWays(t *testing.T, mtu int, o option) {
 	kinds := plainKinds()
-	for _, mtu := range []int{1500, 1280} {
-		short, long := newWorld(t), newWorld(t, func(_ *Config, w *world) {
-			w.snapshot.Interfaces[ifTag].Redirects = true // another interface's, but it rules the short way out
-			w.publish()
-		})
-		if !short.current.Load().mayShorten() || long.current.Load().mayShorten() {
-			t.Fatal("the worlds do not differ")
+	short, long := newWorld(t, o), newWorld(t, o, func(_ *Config, w *world) {
+		w.snapshot.Interfaces[ifTag].Redirects = true // another interface's, but it rules the short ways out
+		w.publish()
+	})
+	if !short.current.Load().open() || long.current.Load().mayShorten() {
+		t.Fatal("the worlds do not differ")
+	}
+	short.setMTU(mtu)
+	long.setMTU(mtu)
+	rng := rand.New(rand.NewPCG(3, uint64(mtu)))
+	for i := range 5_000 {
+		burst := make([][]byte, 1+rng.IntN(12))
+		family := rng.IntN(3) // of the first frames at least, unless it is 0
+		for i := range burst {
+			f := kinds[rng.IntN(len(kinds))]
+			for family == 1 && f[12] != 8 || family == 2 && f[12] != 0x86 {
+				f = kinds[rng.IntN(len(kinds))]
+			}
+			if burst[i] = f; rng.IntN(4) == 0 {
+				burst[i] = mutated(rng, f)
+			}
 		}
-		short.setMTU(mtu)
-		long.setMTU(mtu)
-		rng := rand.New(rand.NewPCG(3, uint64(mtu)))
-		for i := range 5_000 {
-			burst := make([][]byte, 1+rng.IntN(8))
-			for i := range burst {
-				burst[i] = kinds[rng.IntN(len(kinds))]
-				if rng.IntN(3) == 0 {
-					burst[i] = mutated(rng, burst[i])
+		a, b := short.send(0, burst...), long.send(0, burst...)
+		if !reflect.DeepEqual(a, b) {
+			t.Fatalf("burst %d: %x\nshort: %x\nlong:  %x", i, burst, a, b)
+		}
+	}
+	a, flowsA := short.worker.Counters()
+	b, flowsB := long.worker.Counters()
+	if a.Drops != b.Drops || a.Punts != b.Punts || a.FastForwarded != b.FastForwarded || !reflect.DeepEqual(a.Ports, b.Ports) {
+		t.Errorf("short %v\nlong  %v", a, b)
+	}
+	if flowsA != flowsB {
+		t.Errorf("flows: short %+v\nlong  %+v", flowsA, flowsB)
+	}
+	if got := routeCounts(short); !slices.Equal(got, routeCounts(long)) || got[1].Packets == 0 || got[3].Packets == 0 {
+		t.Errorf("routes: short %v\nlong  %v", routeCounts(short), routeCounts(long))
+	}
+	if a.Drops[packet.TTLExpired] == 0 || a.Fragmented+a.Drops[packet.CannotFragment] == 0 && mtu < 1500 {
+		t.Errorf("nothing expired or was too long: %v", a.Drops)
+	}
+}
+
+// routeCounts is what a worker has counted for the hosts that most frames are for.
+func routeCounts(w *world) (counts []fib.Count) {
+	for _, host := range []string{"10.1.1.2", "10.2.2.2", "fd01:1::2", "fd01:2::2"} {
+		count, _ := w.countsOf(host)
+		counts = append(counts, count)
+	}
+	return counts
+}
+
+// A plain burst meets no stage but Express, or with its flows known none behind Depart.
+// FF-1
+func TestPlainBurstsTakeTheShortWay(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		option option
+		stage  int
+	}{{"no flows", stateless, stageExpress}, {"flows", func(*Config, *world) {}, stageDepart}} {
+		for _, f := range [][]byte{udp4(18), udp6(18)} {
+			w := newWorld(t, tc.option)
+			w.send(0, f) // the flow is known now
+			met := 0
+			for i, s := range w.worker.stages {
+				if s != nil && i > tc.stage {
+					w.worker.stages[i] = counted{s, &met}
 				}
 			}
-			a, b := short.send(0, burst...), long.send(0, burst...)
-			if !reflect.DeepEqual(a, b) {
-				t.Fatalf("burst %d: %x\nshort: %x\nlong:  %x", i, burst, a, b)
+			if out := w.send(0, f, f, f)[1]; len(out) != 3 || met > 0 {
+				t.Errorf("%s: %d of 3 frames left, and %d stages were met", tc.name, len(out), met)
 			}
-		}
-		a, _ := short.worker.Counters()
-		b, _ := long.worker.Counters()
-		if a.Drops != b.Drops || a.Punts != b.Punts || a.FastForwarded != b.FastForwarded || !reflect.DeepEqual(a.Ports, b.Ports) {
-			t.Errorf("mtu %d:\nshort %v\nlong  %v", mtu, a, b)
-		}
-		if a.Drops[packet.TTLExpired] == 0 || a.Fragmented+a.Drops[packet.CannotFragment] == 0 && mtu < 1500 {
-			t.Errorf("mtu %d: nothing expired or was too long: %v", mtu, a.Drops)
 		}
 	}
 }
 
-// A stage between Route and Confirm is not met on the short way: whoever adds one has to
-// say in mayShorten when that is wrong, or here that it never is.
-func TestShortWayKnowsTheStagesItPasses(t *testing.T) {
-	known := []string{"policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite"}
-	if got := StageNames[stageRoute+1 : stageConfirm]; !slices.Equal(got, known) {
+// Where more is asked of a packet than forwarding, Express takes none. FF-6, FF-15, FF-16
+func TestExpressKeepsOutOfTheWay(t *testing.T) {
+	for name, change := range map[string]func(*Config, *world){
+		"reverse path": func(_ *Config, w *world) { w.snapshot.Interfaces[ifLAN].ReversePath = ReversePathStrict },
+		"rules": func(_ *Config, w *world) {
+			w.setRules(1, policy.Defaults{In: policy.Accept, Out: policy.Accept}, policy.Rule{Hook: policy.HookIn, Protocol: policy.AnyProtocol, Action: policy.Drop})
+		},
+		"another table": func(_ *Config, w *world) {
+			w.snapshot.Interfaces[ifLAN].VRF = 1
+			w.snapshot.Tables = append(w.snapshot.Tables, emptyFIB(w.t))
+		},
+	} {
+		w := newWorld(t, stateless, func(c *Config, w *world) { change(c, w); w.publish() })
+		from := edit(udp4(18), 26, 20, 1, 1, 1) // no way leads back there
+		if out := w.send(0, fixed(from, 0, from[0]))[1]; len(out) != 0 {
+			t.Errorf("%s: %d frames left", name, len(out))
+		}
+	}
+}
+
+func emptyFIB(t testing.TB) *fib.Table {
+	table, err := fib.New(fib.OptionsFor(10, 10, 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { table.Close() })
+	return table
+}
+
+// counted is a stage that counts its calls.
+type counted struct {
+	Stage
+	calls *int
+}
+
+func (s counted) Process(b *packet.Burst) {
+	*s.calls++
+	s.Stage.Process(b)
+}
+
+// The stages that a packet on a short way does not meet: whoever adds one has to say in
+// mayShorten, open or Express when that is wrong, or here that it never is.
+func TestShortWaysKnowTheStagesTheyPass(t *testing.T) {
+	known := []string{"parse", "reverse_path", "tuple", "reassembly", "steer", "conntrack", "policy_in", "depart",
+		"route", "policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm"}
+	if got := StageNames[stageExpress+1 : stageOutput]; !slices.Equal(got, known) {
 		t.Errorf("passed: %v, known: %v", got, known)
 	}
 }

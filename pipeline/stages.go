@@ -26,6 +26,7 @@ type context struct {
 	short      bool           // plain packets may take the short way behind Route, see shortcut.go
 	redirects  int            // packets of the burst whose senders may learn a shorter way
 	received   []*packet.Mbuf // what the receive queue gave, for Parse
+	fromQueue  bool           // they are the burst's packets, in this order
 
 	queues VerdictQueues                     // nil: there are none
 	queued *[packet.MaxBurst]packet.Queueing // of the burst's packets with verdict Queue
@@ -38,13 +39,15 @@ type context struct {
 
 // Stages in the order of the packet's way; their numbers index Counters.Stages.
 const (
-	stageParse = iota
+	stageExpress = iota
+	stageParse
 	stageReversePath
 	stageTuple
 	stageReassembly
 	stageSteer
 	stageConntrack
 	stagePolicyIn
+	stageDepart
 	stageRoute
 	stagePolicyOut
 	stageDivert
@@ -60,13 +63,14 @@ const (
 
 // StageNames are the stages' names in metrics and listings.
 var StageNames = [numStages]string{
-	"parse", "reverse_path", "tuple", "reassembly", "steer", "conntrack", "policy_in", "route",
+	"express", "parse", "reverse_path", "tuple", "reassembly", "steer", "conntrack", "policy_in", "depart", "route",
 	"policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm", "output",
 }
 
 // stages returns the one order. Those that a worker does not need are left nil.
-func stages(c *context, s *Steer) [stageOutput]Stage {
+func stages(c *context, s *Steer, l *lane) [stageOutput]Stage {
 	list := [stageOutput]Stage{
+		stageExpress:     &Express{l},
 		stageParse:       &Parse{c},
 		stageReversePath: &ReversePath{context: c},
 		stageTuple:       &Tuple{c},
@@ -74,6 +78,7 @@ func stages(c *context, s *Steer) [stageOutput]Stage {
 		stageSteer:       s,
 		stageConntrack:   &Conntrack{c},
 		stagePolicyIn:    newPolicy(c, ct.HookIn),
+		stageDepart:      &Depart{l},
 		stageRoute:       &Route{context: c},
 		stagePolicyOut:   newPolicy(c, ct.HookOut),
 		stageDivert:      &Divert{},
@@ -86,6 +91,9 @@ func stages(c *context, s *Steer) [stageOutput]Stage {
 	}
 	if s == nil {
 		list[stageSteer] = nil // a nil *Steer is not a nil Stage
+	}
+	if s != nil || c.table != nil {
+		list[stageExpress] = nil
 	}
 	if c.table == nil {
 		list[stageReassembly], list[stageConntrack], list[stageConfirm] = nil, nil, nil

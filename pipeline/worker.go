@@ -128,7 +128,7 @@ func NewWorker(c Config) (*Worker, error) {
 	if c.Table != nil {
 		w.reassembly = &Reassembly{context: &w.context, store: ct.NewFragments(c.Fragments), steer: steer}
 	}
-	w.stages = stages(&w.context, steer)
+	w.stages = stages(&w.context, steer, &lane{Worker: w})
 	w.parse = &Parse{&w.context}
 	if err := w.openCounts(); err != nil {
 		return nil, errors.Join(err, w.Close())
@@ -239,7 +239,7 @@ func (w *Worker) receive(rx *Receive, now int64) {
 	w.counter.Ports[rx.Port].RxPackets += uint64(n)
 	w.port = rx.Port
 	w.burst.N, w.burst.NowNs = n, now
-	w.carry(stageParse)
+	w.carry(stageExpress)
 }
 
 // entry is the stage at which a burst from a ring goes on. Its packets have flows of this
@@ -272,7 +272,7 @@ func (w *Worker) carry(first int) {
 // through takes the burst through the stages from first on, and out.
 func (w *Worker) through(first int) {
 	b := &w.burst
-	w.short = w.snap.mayShorten()
+	w.short, w.fromQueue = w.snap.mayShorten(), first == stageExpress
 	for i := first; i < stageOutput; i = next(i, b) {
 		if s := w.stages[i]; s != nil {
 			s.Process(b)
@@ -283,8 +283,11 @@ func (w *Worker) through(first int) {
 }
 
 // next is the stage behind the i-th one. A burst that has departed passes those up to
-// Confirm by.
+// Confirm by, an empty one all.
 func next(i int, b *packet.Burst) int {
+	if b.N == 0 {
+		return stageOutput
+	}
 	if i == stageRoute && b.Departed {
 		return stageConfirm
 	}
@@ -293,14 +296,14 @@ func next(i int, b *packet.Burst) int {
 
 func (w *Worker) measure(first int) {
 	b, c := &w.burst, w.config.Clock
-	at := c.Cycles()
+	at, n := c.Cycles(), uint64(b.N)
 	charge := func(stage int) {
 		now := c.Cycles()
 		w.counter.Stages[stage].Cycles += now - at
-		w.counter.Stages[stage].Packets += uint64(b.N)
+		w.counter.Stages[stage].Packets += n
 		at = now
 	}
-	w.short = w.snap.mayShorten()
+	w.short, w.fromQueue = w.snap.mayShorten(), first == stageExpress
 	for i := first; i < stageOutput; i = next(i, b) {
 		if s := w.stages[i]; s != nil {
 			s.Process(b)

@@ -1,0 +1,54 @@
+package pipeline
+
+import "ffwd/packet"
+
+// Depart takes packets that the rules let pass to the device where nobody looks at them
+// again: those of known flows, for Confirm has to enter the others, and any where there
+// is no conntrack. Bursts in which a rule chose a way it leaves to Route.
+//
+// Needs:  a burst from the receive queue; Conntrack, PolicyIn.
+// Writes: the frames and mbufs it takes, see lane; their Verdict Held, or an empty burst.
+// Source: FF-1, FF-6, CT-2.
+type Depart struct{ *lane }
+
+// Process takes the packets of one family that lead the burst.
+func (s *Depart) Process(b *packet.Burst) {
+	if b.N == 0 || !s.fromQueue || b.Divert || b.Chosen || !s.snap.open() {
+		return
+	}
+	s.settled(b)
+	n := s.depart(s.received[:b.N])
+	if n == b.N {
+		b.N = 0
+		return
+	}
+	for i := range b.Pkts[:n] {
+		b.Pkts[i].Verdict = packet.Held
+	}
+}
+
+// settled makes the run the leading packets whose way is all that is left to be found.
+func (l *lane) settled(b *packet.Burst) {
+	pkts := b.Live()
+	family, least := pkts[0].Flags&packet.IsIPv6, uint32(0)
+	if l.table != nil {
+		least = 1 // flow 0 is none
+	}
+	l.n, l.ipv6 = 0, family != 0
+	for i := range pkts {
+		p := &pkts[i]
+		if p.Verdict != packet.Continue || p.Flow < least || p.L3 != packet.EthernetLen || p.Flags&packet.IsIPv6 != family {
+			return
+		}
+		l.size[i&(packet.MaxBurst-1)] = uint16(p.L3Len())
+		if l.ipv6 {
+			if linkLocal6(p.IPv6().Src()) {
+				return
+			}
+			l.dst6[i&(packet.MaxBurst-1)] = p.IPv6().Dst()
+		} else {
+			l.dst4[i&(packet.MaxBurst-1)] = p.IPv4().Dst()
+		}
+		l.n = i + 1
+	}
+}
