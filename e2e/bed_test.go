@@ -43,6 +43,7 @@ type topology struct {
 	mirror               bool   // a third port, mirror0, leads to a host that only listens
 	settings             string // more of ffwd's configuration
 	ct                   string // more of its table ct
+	ports                string // more of each port's configuration
 	metrics              string // address that they are served at, in the router; "": they are not
 }
 

@@ -32,7 +32,7 @@ queue_socket = "%[3]s/queue.sock"
 	}
 	port := func(i int, name string, h *host, mtu int, addresses string) {
 		fmt.Fprintf(&text, "[[ports]]\nname = %q\ndevice = %q\nmtu = %d\nmac = %q\n%s", name,
-			fmt.Sprintf(b.variant.device, i, fmt.Sprintf("r%d", i)), mtu, h.gwMAC, addresses)
+			fmt.Sprintf(b.variant.device, i, fmt.Sprintf("r%d", i)), mtu, h.gwMAC, addresses+b.ports)
 	}
 	port(0, "lan", b.client, b.clientMTU, lanAddresses)
 	port(1, "wan", b.server, b.serverMTU, addresses(b.server))

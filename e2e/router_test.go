@@ -92,13 +92,20 @@ func checkDiscovery(t *testing.T, b *bed) {
 		h.forget()
 		out := h.run(t, "ndisc6", "-1", "-w", "3000", h.gw6, h.iface)
 		wantMatch(t, out, `(?i)`+h.gwMAC)
-		mac, _ := net.ParseMAC(h.gwMAC)
-		linkLocal := fmt.Sprintf("fe80::%x:%xff:fe%02x:%02x%02x", uint16(mac[0]^2)<<8|uint16(mac[1]), mac[2], mac[3], mac[4], mac[5])
-		linkLocal = netip.MustParseAddr(strings.Replace(linkLocal, "fe80::0:", "fe80::", 1)).String()
 		if b.policy == open || h == b.client {
-			h.ping(t, linkLocal+"%"+h.iface, "-c", "3", "-i", "0.01")
+			h.ping(t, linkLocal(t, h.gwMAC)+"%"+h.iface, "-c", "3", "-i", "0.01")
 		}
 	}
+}
+
+// linkLocal is the address that Linux makes of an interface's MAC. RFC 4291 appendix A
+func linkLocal(t *testing.T, address string) string {
+	t.Helper()
+	mac, err := net.ParseMAC(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5]}).String()
 }
 
 func checkPingRouter(t *testing.T, b *bed) {
