@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"encoding/binary"
-	"net/netip"
 	"sort"
 )
 
@@ -30,11 +28,6 @@ func newSpan(first, last uint16) span { return span{first, last - first} }
 
 func (s span) has(n uint16) bool { return n-s.first <= s.width }
 
-// extend returns the hull of the span and first..last.
-func (s span) extend(first, last uint16) span {
-	return newSpan(min(s.first, first), max(s.first+s.width, last))
-}
-
 // head is the part of a rule that is read for every candidate: 28 bytes.
 type head struct {
 	dstPorts, srcPorts span
@@ -49,34 +42,37 @@ type head struct {
 // detail is the part of a rule that is read only when its head matches. An empty
 // list matches all.
 type detail struct {
-	src, dst           []maskedAddr
-	srcPorts, dstPorts []PortRange // nil when the head's span is the whole list
-	inPorts, outPorts  portSet     // as above
+	src, dst           addrSet
+	srcPorts, dstPorts []PortRange // disjoint, ascending; nil when the head's span is the whole list
+	inPorts, outPorts  portSet     // nil as above
 	mark, ctMark       Bits
 }
 
-// match returns the first candidate behind the rule with index after that matches, or
-// index -1. After -1 is the whole list.
+// match returns the first candidate behind the rule with index after, and before the one
+// with index before, that matches; else index before.
 //
 // Nearly all candidates of a long list are told by the destination port, so it
 // stands alone before the call. Without ports it may be anything: who asks for
 // ports is turned away in matches, and who does not has a span that holds all.
-func (c *candidates) match(k *Key, after int) (Action, int) {
+func (c *candidates) match(k *Key, after, before int32) (Action, int32) {
 	dstPort := k.DstPort
 	first := 0
 	if after >= 0 {
-		first = sort.Search(len(c.heads), func(i int) bool { return int(c.heads[i].index) > after })
+		first = sort.Search(len(c.heads), func(i int) bool { return c.heads[i].index > after })
 	}
 	for i := first; i < len(c.heads); i++ {
 		h := &c.heads[i]
+		if h.index >= before {
+			break
+		}
 		if !h.dstPorts.has(dstPort) || !h.matches(k) {
 			continue
 		}
 		if d := c.details[i]; d == nil || d.matches(k) {
-			return h.action, int(h.index)
+			return h.action, h.index
 		}
 	}
-	return Drop, -1
+	return Drop, before
 }
 
 // matches tests all of the head but the destination port.
@@ -92,75 +88,12 @@ func (h *head) matches(k *Key) bool {
 
 // empty tells whether the detail matches all, and need not be kept.
 func (d *detail) empty() bool {
-	return len(d.src)+len(d.dst)+len(d.srcPorts)+len(d.dstPorts) == 0 &&
+	return d.src.any() && d.dst.any() && len(d.srcPorts)+len(d.dstPorts) == 0 &&
 		d.inPorts == nil && d.outPorts == nil && d.mark == Bits{} && d.ctMark == Bits{}
 }
 
 func (d *detail) matches(k *Key) bool {
-	return d.mark.In(k.Mark) && d.ctMark.In(k.CtMark) && anyHolds(d.src, &k.Src) && anyHolds(d.dst, &k.Dst) &&
+	return d.mark.In(k.Mark) && d.ctMark.In(k.CtMark) && d.src.has(&k.Src) && d.dst.has(&k.Dst) &&
 		anyRangeHas(d.dstPorts, k.DstPort) && anyRangeHas(d.srcPorts, k.SrcPort) &&
 		d.inPorts.has(k.InPort) && d.outPorts.has(k.OutPort)
-}
-
-// maskedAddr is a prefix as two machine words of value and mask. They are loaded
-// in the machine's byte order, which is as good as any for masking and comparing
-// and spares the byte swap. IPv4 has 96 leading bits that are zero everywhere.
-type maskedAddr struct{ value, mask [2]uint64 }
-
-func newMaskedAddr(p netip.Prefix) maskedAddr {
-	var addr, mask [16]byte
-	bits := p.Bits()
-	if p.Addr().Is4() {
-		a := p.Addr().As4()
-		copy(addr[12:], a[:])
-		bits += 96
-	} else {
-		addr = p.Addr().As16()
-	}
-	for i := range bits {
-		mask[i/8] |= 0x80 >> (i % 8)
-	}
-	return maskedAddr{value: nativeWords(&addr), mask: nativeWords(&mask)}
-}
-
-func nativeWords(b *[16]byte) [2]uint64 {
-	return [2]uint64{binary.NativeEndian.Uint64(b[:8]), binary.NativeEndian.Uint64(b[8:])}
-}
-
-func anyHolds(list []maskedAddr, addr *[16]byte) bool {
-	if len(list) == 0 {
-		return true
-	}
-	words := nativeWords(addr)
-	for i := range list {
-		m := &list[i]
-		if (words[0]^m.value[0])&m.mask[0]|(words[1]^m.value[1])&m.mask[1] == 0 {
-			return true
-		}
-	}
-	return false
-}
-
-func anyRangeHas(list []PortRange, port uint16) bool {
-	if len(list) == 0 {
-		return true
-	}
-	for _, r := range list {
-		if r.First <= port && port <= r.Last {
-			return true
-		}
-	}
-	return false
-}
-
-// portSet is a set of interface indices, one bit each; nil holds all. An index
-// that the set is too short for is not in it.
-type portSet []uint64
-
-func (s portSet) has(port uint16) bool {
-	if s == nil {
-		return true
-	}
-	word := int(port / 64)
-	return word < len(s) && s[word]>>(port%64)&1 != 0
 }

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 )
 
@@ -75,7 +74,7 @@ const maxClasses = 8
 func compileFamily(rules []compiledRule, family uint8) familyLists {
 	var f familyLists
 	protocols := commonProtocols(rules)
-	f.classes = make([]candidates, 1+len(protocols))
+	classes := make([][]compiledRule, 1+len(protocols))
 	for i, p := range protocols {
 		f.classOf[p] = uint8(1 + i)
 	}
@@ -85,12 +84,16 @@ func compileFamily(rules []compiledRule, family uint8) familyLists {
 			continue
 		}
 		if r.head.protocol != AnyProtocol {
-			f.classes[f.classOf[uint8(r.head.protocol)]].add(r.head, r.detail)
+			c := f.classOf[uint8(r.head.protocol)]
+			classes[c] = append(classes[c], *r)
 			continue
 		}
-		for c := range f.classes {
-			f.classes[c].add(r.head, r.detail)
+		for c := range classes {
+			classes[c] = append(classes[c], *r)
 		}
+	}
+	for _, list := range classes {
+		f.classes = append(f.classes, buildTree(list))
 	}
 	return f
 }
@@ -118,6 +121,7 @@ type compiledRule struct {
 	head   head
 	detail *detail
 	family uint8 // 4, 6, or 0 for both
+	rule   *Rule
 }
 
 func compileRule(r *Rule, index int) compiledRule {
@@ -133,10 +137,10 @@ func compileRule(r *Rule, index int) compiledRule {
 	h.dstPorts, d.dstPorts = compilePorts(r.DstPorts)
 	h.inPorts, d.inPorts = compileInterfaces(r.InPorts)
 	h.outPorts, d.outPorts = compileInterfaces(r.OutPorts)
-	d.src, d.dst = compilePrefixes(r.Src), compilePrefixes(r.Dst)
+	d.src, d.dst = newAddrSet(r.Src), newAddrSet(r.Dst)
 	d.mark, d.ctMark = r.Mark, r.CtMark
 
-	c := compiledRule{head: h}
+	c := compiledRule{head: h, rule: r}
 	if !d.empty() {
 		c.detail = &d
 	}
@@ -152,20 +156,26 @@ func effectiveStates(r *Rule) StateSet {
 	return r.States
 }
 
-// compilePorts returns the hull of the ranges, and the ranges if there are
-// several: one is its own hull.
+// compilePorts returns the hull of the ranges, and what they are together, disjoint and
+// ascending, if that is more than one: one is its own hull.
 func compilePorts(list []PortRange) (span, []PortRange) {
 	if len(list) == 0 {
 		return anySpan, nil
 	}
-	hull := newSpan(list[0].First, list[0].Last)
-	for _, r := range list[1:] {
-		hull = hull.extend(r.First, r.Last)
+	sorted := slices.SortedFunc(slices.Values(list), func(a, b PortRange) int { return int(a.First) - int(b.First) })
+	merged := sorted[:1]
+	for _, r := range sorted[1:] {
+		if end := &merged[len(merged)-1]; int(r.First) <= int(end.Last)+1 {
+			end.Last = max(end.Last, r.Last)
+		} else {
+			merged = append(merged, r)
+		}
 	}
-	if len(list) == 1 {
+	hull := newSpan(merged[0].First, merged[len(merged)-1].Last)
+	if len(merged) == 1 {
 		return hull, nil
 	}
-	return hull, slices.Clone(list)
+	return hull, merged
 }
 
 // compileInterfaces returns the hull of the indices, and them as a set if the
@@ -188,15 +198,4 @@ func compileInterfaces(list []uint16) (span, portSet) {
 		return hull, nil
 	}
 	return hull, set
-}
-
-func compilePrefixes(list []netip.Prefix) []maskedAddr {
-	if len(list) == 0 {
-		return nil
-	}
-	out := make([]maskedAddr, len(list))
-	for i, p := range list {
-		out[i] = newMaskedAddr(p)
-	}
-	return out
 }

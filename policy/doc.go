@@ -12,11 +12,13 @@
 // HookIn before the route lookup and with HookOut after it (FF-6). First match
 // wins, and the hook's default decides for a packet that no rule matches.
 //
-// Match does not walk all the rules. Compile makes one candidate list per hook,
-// address family and protocol, in rule order, that holds only rules which can
-// match such a packet. A list is two parallel arrays: small heads with the ports,
-// interfaces and states, of which two share a cache line, and details (addresses,
-// lists with gaps) that are read only when the head matches.
+// Match does not walk all the rules. Compile makes one list per hook, address
+// family and protocol, in rule order, that holds only rules which can match such a
+// packet, and cuts long ones by field into a tree (tree.go). What is left to look
+// at is two parallel arrays: small heads with the ports, interfaces and states, of
+// which two share a cache line, and details (addresses, lists with gaps) that are
+// read only when the head matches. A rule with many addresses or ports has them
+// as ascending ranges (sets.go), so that a blocklist of any length may be one rule.
 //
 // To add a match: a field in Rule and Key, its check in Rule.check, a bound in
 // head if it fits and an exact test in detail.matches, and the same in the naive

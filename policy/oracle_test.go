@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -122,26 +123,75 @@ func drawKey(t *rapid.T) Key {
 // and from any rule on.
 func TestMatchAgainstNaive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		rules := rapid.SliceOfN(rapid.Custom(drawRule), 0, 40).Draw(t, "rules")
-		defaults := Defaults{In: Action(rapid.IntRange(0, 1).Draw(t, "default in")), Out: Accept}
-		s, err := Compile(rules, defaults, 1)
-		if err != nil {
-			t.Fatal(err)
+		againstNaive(t, rapid.SliceOfN(rapid.Custom(drawRule), 0, 40).Draw(t, "rules"))
+	})
+}
+
+// FF-6: so do lists so long that they are split by field, of rules that differ in some
+// fields only, with prefixes in prefixes and ranges that overlap, and rules with many.
+func TestLongListsAgainstNaive(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		fields := rapid.IntRange(0, 1<<5-1).Draw(t, "fields")
+		rules := make([]Rule, rapid.IntRange(0, 400).Draw(t, "number"))
+		for i := range rules {
+			rules[i] = someRule(rng, fields)
 		}
-		for range 20 {
-			k := drawKey(t)
-			for hook := range hookCount {
-				after := rapid.IntRange(-1, len(rules)).Draw(t, "after")
-				gotAction, gotIndex := s.MatchAfter(hook, &k, after)
-				wantAction, wantIndex := naive(rules, defaults, hook, &k, after)
-				if gotAction != wantAction || gotIndex != wantIndex {
-					t.Fatalf("%s %+v: got %s by %d, want %s by %d",
-						hook, k, gotAction, gotIndex, wantAction, wantIndex)
-				}
-				if s.Empty(hook) && (wantAction != Accept || wantIndex != -1) {
-					t.Fatalf("%s is empty, but rule %d decides", hook, wantIndex)
-				}
+		againstNaive(t, append(rules, rapid.SliceOfN(rapid.Custom(drawRule), 0, 20).Draw(t, "others")...))
+	})
+}
+
+// someRule names some of the fields, each with one value, several or very many.
+func someRule(rng *rand.Rand, fields int) Rule {
+	r := Rule{Action: Action(rng.IntN(int(actionCount))), Protocol: protoTCP + rng.IntN(2)*(protoUDP-protoTCP)}
+	named := func(field int) bool { return fields>>field&1 != 0 && rng.IntN(8) > 0 }
+	number := func() int { return []int{1, 1, 1, 2, 30}[rng.IntN(5)] }
+	is4 := rng.IntN(2) == 0
+	for field, to := range []*[]netip.Prefix{&r.Dst, &r.Src} {
+		for n := number(); named(field) && n > 0; n-- {
+			a := netip.AddrFrom16([16]byte{0: 0xfd, 7: byte(rng.IntN(16)), 8: byte(rng.Uint32()) & 0x81, 15: byte(rng.IntN(4))})
+			bits := 128 - rng.IntN(70)
+			if is4 {
+				a, bits = netip.AddrFrom4([4]byte{10, byte(rng.IntN(16)), 0, byte(rng.IntN(4))}), 32-rng.IntN(26)
+			}
+			*to = append(*to, netip.PrefixFrom(a, bits).Masked())
+		}
+	}
+	ports := []uint16{0, 1, 79, 80, 81, 443, 1023, 1024, 65534, 65535}
+	for field, to := range []*[]PortRange{&r.DstPorts, &r.SrcPorts} {
+		for n := number(); named(2+field) && n > 0; n-- {
+			a, b := ports[rng.IntN(len(ports))], ports[rng.IntN(len(ports))]
+			if rng.IntN(2) == 0 {
+				b = a
+			}
+			*to = append(*to, PortRange{min(a, b), max(a, b)})
+		}
+	}
+	if named(4) {
+		r.InPorts = []uint16{uint16(1 + rng.IntN(4))}
+	}
+	return r
+}
+
+func againstNaive(t *rapid.T, rules []Rule) {
+	defaults := Defaults{In: Action(rapid.IntRange(0, 1).Draw(t, "default in")), Out: Accept}
+	s, err := Compile(rules, defaults, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		k := drawKey(t)
+		for hook := range hookCount {
+			after := rapid.IntRange(-1, len(rules)).Draw(t, "after")
+			gotAction, gotIndex := s.MatchAfter(hook, &k, after)
+			wantAction, wantIndex := naive(rules, defaults, hook, &k, after)
+			if gotAction != wantAction || gotIndex != wantIndex {
+				t.Fatalf("%s %+v: got %s by %d, want %s by %d",
+					hook, k, gotAction, gotIndex, wantAction, wantIndex)
+			}
+			if s.Empty(hook) && (wantAction != Accept || wantIndex != -1) {
+				t.Fatalf("%s is empty, but rule %d decides", hook, wantIndex)
 			}
 		}
-	})
+	}
 }

@@ -1,5 +1,7 @@
 package policy
 
+import "math"
+
 // Defaults decide for packets that no rule of a hook matches.
 type Defaults struct{ In, Out Action }
 
@@ -49,7 +51,7 @@ type hookLists struct {
 // first, for all protocols that none names. classOf maps a protocol to its list.
 type familyLists struct {
 	classOf [256]uint8
-	classes []candidates
+	classes []*node
 }
 
 // Generation identifies the ruleset: 1..MaxGeneration.
@@ -90,8 +92,9 @@ func (s *Ruleset) MatchAfter(hook Hook, k *Key, after int) (Action, int) {
 	default:
 		return Drop, -1
 	}
-	if action, index := f.classes[f.classOf[k.Protocol]].match(k, after); index >= 0 {
-		return action, index
+	const none = math.MaxInt32
+	if action, index := f.classes[f.classOf[k.Protocol]].match(k, int32(after), none); index != none {
+		return action, int(index)
 	}
 	return h.fallback, -1
 }
