@@ -91,6 +91,22 @@ func TestFragmentFloodOfManySources(t *testing.T) {
 	}
 }
 
+// CT-5: what waits is bounded in bytes, of one source and of all, to the last packet that
+// fits.
+func TestFragmentBytes(t *testing.T) {
+	f := part(a4, b4, 1, 17, datagram(1000, 2000, 300), inThree[1])
+	limits := ct.FragmentLimits{Datagrams: 64, SourceDatagrams: 64, Packets: 64, SourcePackets: 64, Bytes: 20 * len(f), SourceBytes: 6*len(f) - 1}
+	w := newWorld(t, withFragments(limits))
+	for i, src := range hosts(6) {
+		for id := range uint32(8) {
+			w.send(0, part(src, b4, id, 17, datagram(1000, 2000, 300), inThree[1]))
+			if s := w.worker.reassembly.store; s.HeldBytes != s.Held*uint64(len(f)) || s.Held != min(20, uint64(5*i)+min(5, uint64(id)+1)) {
+				t.Fatalf("source %d, datagram %d: %+v", i, id, s.FragmentStats)
+			}
+		}
+	}
+}
+
 // CT-5: what does not become whole in time is given up, each family in its own time; a
 // fragment that comes later begins anew.
 func TestFragmentsTimeOut(t *testing.T) {
