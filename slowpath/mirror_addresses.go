@@ -12,7 +12,7 @@ import (
 // kernelAddress is an address of a kernel interface.
 type kernelAddress struct {
 	ifIndex uint32
-	address netip.Prefix
+	subnet  netip.Prefix
 }
 
 // ownAddress is an address of an interface of ours.
@@ -28,16 +28,16 @@ type addressView struct {
 	notify func(iface uint16, addresses []netip.Prefix)
 	log    *slog.Logger
 
-	kernel    map[kernelAddress]bool // false: not to be used yet
+	kernel    map[kernelAddress]addressMessage
 	dirty     bool
-	installed map[ownAddress]struct{}
-	covered   map[routeKey]struct{} // what static and installed addresses bring
+	installed map[ownAddress]netip.Prefix // by what the FIB has; with the length of the subnet
+	covered   map[routeKey]struct{}       // what static and installed addresses bring
 }
 
 func newAddressView(c *MirrorConfig) addressView {
 	v := addressView{
 		tables: c.Tables, notify: c.OnAddresses, log: c.Log,
-		kernel: map[kernelAddress]bool{}, installed: map[ownAddress]struct{}{},
+		kernel: map[kernelAddress]addressMessage{}, installed: map[ownAddress]netip.Prefix{},
 		covered: map[routeKey]struct{}{}, dirty: true,
 	}
 	for _, t := range c.Twins {
@@ -50,13 +50,13 @@ func newAddressView(c *MirrorConfig) addressView {
 
 // change enters what an address is now, or that it is gone.
 func (v *addressView) change(a addressMessage, gone bool) {
-	at := kernelAddress{a.ifIndex, a.address}
+	at := kernelAddress{a.ifIndex, a.subnet}
 	v.dirty = true
 	if gone {
 		delete(v.kernel, at)
 		return
 	}
-	v.kernel[at] = !a.pending
+	v.kernel[at] = a
 }
 
 // covers reports whether a prefix is an address of our ports, or its subnet.
@@ -85,8 +85,14 @@ func (v *addressView) settle(twins *twins) (covered []routeKey, changes int) {
 			}
 		}
 	}
-	for a := range wanted {
-		if _, there := v.installed[a]; there {
+	for a, subnet := range wanted {
+		before, there := v.installed[a]
+		if before == subnet {
+			continue
+		}
+		if there {
+			changed[a.iface] = struct{}{}
+			v.installed[a] = subnet
 			continue
 		}
 		if err := v.tables[a.vrf].AddAddress(a.iface, a.address); err != nil {
@@ -95,7 +101,7 @@ func (v *addressView) settle(twins *twins) (covered []routeKey, changes int) {
 		}
 		changed[a.iface] = struct{}{}
 		changes++
-		v.installed[a] = struct{}{}
+		v.installed[a] = subnet
 	}
 	for iface := range changed {
 		v.notify(iface, v.of(iface))
@@ -103,19 +109,22 @@ func (v *addressView) settle(twins *twins) (covered []routeKey, changes int) {
 	return v.cover(), changes
 }
 
-// wanted lists the kernel's addresses on our twins that the configuration has not.
-func (v *addressView) wanted(twins *twins) map[ownAddress]struct{} {
-	wanted := map[ownAddress]struct{}{}
-	for k, usable := range v.kernel {
+// wanted lists the kernel's addresses on our twins that the configuration has not,
+// as the FIB is to have them, with their subnets.
+func (v *addressView) wanted(twins *twins) map[ownAddress]netip.Prefix {
+	wanted := map[ownAddress]netip.Prefix{}
+	for _, k := range v.kernel {
 		iface, vrf, ours := twins.byIndex(k.ifIndex)
-		if a := (ownAddress{iface, vrf, k.address}); ours && usable && !slices.Contains(v.static, a) {
-			wanted[a] = struct{}{}
+		if ours && !k.pending && !slices.Contains(v.static, ownAddress{iface, vrf, k.subnet}) {
+			wanted[ownAddress{iface, vrf, k.routed}] = k.subnet
 		}
 	}
 	return wanted
 }
 
-// of lists an interface's addresses, the configuration's first.
+// of lists an interface's addresses, the configuration's first. Who is on the link of
+// an address is told by its length, whatever routes there are, as in the kernel.
+// Source: inet_addr_onlink in net/ipv4/devinet.c.
 func (v *addressView) of(iface uint16) []netip.Prefix {
 	var static, learnt []netip.Prefix
 	for _, a := range v.static {
@@ -123,9 +132,9 @@ func (v *addressView) of(iface uint16) []netip.Prefix {
 			static = append(static, a.address)
 		}
 	}
-	for a := range v.installed {
+	for a, subnet := range v.installed {
 		if a.iface == iface {
-			learnt = append(learnt, a.address)
+			learnt = append(learnt, subnet)
 		}
 	}
 	slices.SortFunc(learnt, func(a, b netip.Prefix) int {

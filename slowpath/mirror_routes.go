@@ -65,7 +65,7 @@ func (m *routeMirror) dump(s *socket, trusted func() error) error {
 	doubtful := m.doubtful
 	m.view, m.doubtful = newRouteView(), map[routeKey]struct{}{}
 	m.twins.links = map[uint32]linkMessage{}
-	m.addresses.kernel = map[kernelAddress]bool{}
+	m.addresses.kernel = map[kernelAddress]addressMessage{}
 	m.hops.nexthops = map[uint32]nexthopMessage{}
 	m.dumping = true
 	err := m.dumpAll(s)

@@ -279,7 +279,8 @@ func parseNexthop(b []byte) (m nexthopMessage, ok bool) {
 // addressMessage is an RTM_NEWADDR or RTM_DELADDR.
 type addressMessage struct {
 	ifIndex uint32
-	address netip.Prefix // with the length of its subnet; that of a host when no subnet comes with it
+	subnet  netip.Prefix // the address, with the length of its subnet
+	routed  netip.Prefix // as subnet; with the length of a host when no route to the subnet comes with it
 	pending bool         // its uniqueness is not known yet, or it is taken
 }
 
@@ -306,11 +307,15 @@ func parseAddress(b []byte) (m addressMessage, ok bool) {
 	if !local.IsValid() || bits > local.BitLen() {
 		return m, false
 	}
-	if peer.IsValid() && peer != local || flags&unix.IFA_F_NOPREFIXROUTE != 0 {
-		bits = local.BitLen() // the subnet is a route of its own
+	m.subnet = netip.PrefixFrom(local, bits)
+	m.routed = m.subnet
+	if peer.IsValid() && peer != local {
+		m.subnet = netip.PrefixFrom(local, local.BitLen()) // the length is the peer's
+		m.routed = m.subnet
+	} else if flags&unix.IFA_F_NOPREFIXROUTE != 0 {
+		m.routed = netip.PrefixFrom(local, local.BitLen()) // the subnet is a route of its own, if any
 	}
 	m.pending = flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 && flags&unix.IFA_F_OPTIMISTIC == 0
-	m.address = netip.PrefixFrom(local, bits)
 	return m, true
 }
 
