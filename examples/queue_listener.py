@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A listener for a verdict queue of ffwd, with nothing but the standard library.
 
-    queue_listener.py SOCKET QUEUE [accept|drop] [COUNT]
+    queue_listener.py SOCKET QUEUE [accept|drop]
 
 It decides every packet alike and prints a line for each. The protocol is described in
 docs/queue-protocol.md, whose words are used here.
@@ -13,8 +13,8 @@ import socket
 import struct
 import sys
 
-MAGIC, VERSION = 0x51564646, 1
-HELLO, WELCOME, REFUSE = 1, 2, 3
+MAGIC, VERSION = 0x51564646, 2
+HELLO, WELCOME, REFUSE, READY = 1, 2, 3, 6
 DROP, ACCEPT = 1, 2
 TEE = 4  # flag of a packet: a copy, nobody waits for a verdict
 
@@ -63,41 +63,36 @@ def bind(path, queue):
     s.connect(path)
     s.send(struct.pack("<IHHHHI", MAGIC, VERSION, HELLO, queue, 0, 0))
     message, ancillary, _, _ = s.recvmsg(256, socket.CMSG_SPACE(3 * 4))
-    _, _, kind = struct.unpack_from("<IHH", message)
-    if kind == REFUSE:
+    if struct.unpack_from("<IHH", message)[2] == REFUSE:
         sys.exit(message[10:].decode())
-    files = array.array("i")
-    for _, _, data in ancillary:
-        files.frombytes(data)
+    files = array.array("i", b"".join(data for _, _, data in ancillary))
     return s, struct.unpack_from("<HHIIIIII", message, 8), files
 
 
 def main():
     path, queue = sys.argv[1], int(sys.argv[2])
     action = {"accept": ACCEPT, "drop": DROP}[sys.argv[3] if len(sys.argv) > 3 else "accept"]
-    count = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     s, (_, workers, packet_ring, verdict_ring, *_), files = bind(path, queue)
     packets = mmap.mmap(files[0], workers * (128 + packet_ring), prot=mmap.PROT_READ)
     verdicts = mmap.mmap(files[1], 64 + workers * (128 + verdict_ring))
+    s.send(struct.pack("<IHH", MAGIC, VERSION, READY))
     wake, both = select.epoll.fromfd(files[2]), select.epoll()
     both.register(files[2], select.EPOLLIN)
     both.register(s, select.EPOLLIN | select.EPOLLRDHUP)
     lanes = [Lane(packets, verdicts, w, packet_ring, verdict_ring) for w in range(workers)]
-    seen = 0
-    while not count or seen < count:
+    while True:
         struct.pack_into("<I", verdicts, 0, 1)  # asleep, unless there is something now
-        before = seen
+        idle = True
         for lane in lanes:
             for ident, flags, length, data in lane.receive():
                 if not flags & TEE:
                     lane.decide(ident, action)
-                seen += 1
+                idle = False
                 print(f"id {ident:#x} length {length} {data[:40].hex()}", flush=True)
-        if seen == before:
-            for fd, _ in both.poll(0.005):  # Python has no barrier: look again soon
-                if fd == s.fileno():
-                    return
-                wake.poll(0)
+        if idle:  # Python has no barrier: look again soon
+            if s.fileno() in dict(both.poll(0.005)):
+                return
+            wake.poll(0)
         struct.pack_into("<I", verdicts, 0, 0)
 
 

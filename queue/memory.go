@@ -15,8 +15,12 @@ import (
 // Queue.binding until the one that does not.
 //
 // The memory for packets is sealed so that a listener can map it for reading only, and
-// can neither shrink it nor punch holes in it. The memory for verdicts can be written by
-// the listener, but not shrunk: a worker that reads it cannot fault.
+// can neither shrink it nor punch holes in it. The memory for verdicts the listener maps
+// for writing; then it is sealed as well. Linux has no seal that allows to write and forbids
+// holes, but one that leaves the mappings for writing that there are and forbids everything
+// else: new ones, write(2), fallocate(2), MADV_REMOVE. A worker would pay for a hole with a
+// page fault, wait in it as long as holes are being made, and be killed by it where the system
+// has no page to give.
 //
 // The listener is woken through an epoll instance that watches an eventfd of ours. It
 // does not get the eventfd itself: whoever has it could make it blocking and fill it
@@ -44,11 +48,11 @@ func newBinding(l wire.Layout) (*binding, error) {
 }
 
 func (b *binding) open() (err error) {
-	const fixed = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
-	if b.packets, err = b.share("ffwd-packets", b.layout.PacketBytes(), fixed|unix.F_SEAL_FUTURE_WRITE); err != nil {
+	const size = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW
+	if b.packets, err = b.share("ffwd-packets", b.layout.PacketBytes(), size|whole); err != nil {
 		return err
 	}
-	if b.verdicts, err = b.share("ffwd-verdicts", b.layout.VerdictBytes(), fixed); err != nil {
+	if b.verdicts, err = b.share("ffwd-verdicts", b.layout.VerdictBytes(), size); err != nil {
 		return err
 	}
 	b.sleeping = wire.Sleeping(b.verdicts)
@@ -89,6 +93,27 @@ func (b *binding) share(name string, size, seals int) ([]byte, error) {
 	}
 	return m, nil
 }
+
+// whole is the seals after which nothing but the mappings that there are can change a memory.
+const whole = unix.F_SEAL_FUTURE_WRITE | unix.F_SEAL_SEAL
+
+// seal ends what the listener may do to the memory for verdicts but write there, fills the
+// holes that it may have made before, and closes what was sent to it. It fails if the listener
+// has sealed the memory in its own way.
+func (b *binding) seal() error {
+	if _, err := unix.FcntlInt(uintptr(b.files[verdictsFile]), unix.F_ADD_SEALS, whole); err != nil {
+		return fmt.Errorf("ffwd-verdicts: seal: %w", err)
+	}
+	// Linux before 5.14 knows no such advice; the worker meets the holes then, once.
+	if err := unix.Madvise(b.verdicts, unix.MADV_POPULATE_WRITE); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("ffwd-verdicts: populate: %w", err)
+	}
+	b.closeFiles()
+	return nil
+}
+
+// verdictsFile is the place of the memory for verdicts among a binding's files.
+const verdictsFile = 1
 
 // fail gives the listener up, once, and ends its connection so that the server sees it.
 // Worker's thread: shutdown of a local socket does not wait.

@@ -17,7 +17,7 @@ import (
 // Bounds on listeners, so that none holds on to memory or a goroutine for nothing.
 const (
 	maxClients    = 64               // connections at once
-	helloTimeout  = 2 * time.Second  // from the connection to Hello
+	helloTimeout  = 2 * time.Second  // from the connection to Ready
 	sendTimeout   = time.Second      // for one message of ours
 	limitInterval = time.Millisecond // between two messages of a listener, in the long run
 	limitBurst    = 100
@@ -135,7 +135,11 @@ func (s *Server) serve(c *net.UnixConn) error {
 	b, err := s.bind(c, q, hello.Copy)
 	if err != nil {
 		q.claimed.Store(false)
-		_ = refuse(c, wire.CodeFault, err.Error())
+		code := wire.CodeFault
+		if errors.Is(err, wire.ErrMessage) {
+			code = wire.CodeProtocol
+		}
+		_ = refuse(c, code, err.Error())
 		return fmt.Errorf("queue %d: %w", q.Number, err)
 	}
 	s.log.Info("queue listener came", "queue", q.Number, "pid", b.pid)
@@ -154,7 +158,7 @@ func (s *Server) serve(c *net.UnixConn) error {
 	return nil
 }
 
-// bind makes the memory and hands it to the listener.
+// bind makes the memory, hands it to the listener, and seals it when that has mapped it.
 func (s *Server) bind(c *net.UnixConn, q *Queue, copy uint32) (*binding, error) {
 	b, err := newBinding(q.layout(s.set.workers))
 	if err != nil {
@@ -174,7 +178,12 @@ func (s *Server) bind(c *net.UnixConn, q *Queue, copy uint32) (*binding, error) 
 	if _, _, err := c.WriteMsgUnix(welcome.Marshal(), unix.UnixRights(b.files...), nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("welcome: %w", err), b.close())
 	}
-	b.closeFiles()
+	if err := receive(c, wire.CheckReady); err != nil {
+		return nil, errors.Join(fmt.Errorf("ready: %w", err), b.close())
+	}
+	if err := b.seal(); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
 	return b, nil
 }
 

@@ -71,7 +71,7 @@ func Open(ctx context.Context, socket string, queue uint16, opts ...Option) (*Li
 	var d net.Dialer
 	dialled, err := d.DialContext(ctx, "unixpacket", socket)
 	if err != nil {
-		return nil, fmt.Errorf("queue %d: %w: is the switch running, and has it this queue.socket?", queue, err)
+		return nil, fmt.Errorf("queue %d: %w: is the switch running, and has it this control.queue_socket?", queue, err)
 	}
 	conn, ok := dialled.(*net.UnixConn)
 	if !ok {
@@ -118,6 +118,9 @@ func (l *Listener) open(queue uint16) error {
 		return fmt.Errorf("%w: welcome with %d descriptors, want %d", wire.ErrMessage, len(files), wire.Files)
 	}
 	if err := l.mapMemory(files); err != nil {
+		return err
+	}
+	if _, err := l.conn.Write(wire.Ready()); err != nil {
 		return err
 	}
 	return l.watch()

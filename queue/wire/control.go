@@ -11,7 +11,7 @@ import (
 const Magic = 0x51564646
 
 // Version of the protocol. A listener with another is refused.
-const Version = 1
+const Version = 2
 
 // MaxMessage is the largest message of the control socket, in bytes.
 const MaxMessage = 256
@@ -30,6 +30,7 @@ const (
 	TypeRefuse                  // switch: you are not, or not any more
 	TypeLimits                  // listener: copy so many bytes from now on
 	TypeClose                   // listener: let me go
+	TypeReady                   // listener: I have mapped the memory, seal it
 )
 
 // Code says why a listener was refused or sent away.
@@ -205,3 +206,9 @@ func (l *Limits) Unmarshal(b []byte) error {
 
 // Close is the message by which a listener leaves.
 func Close() []byte { return header(TypeClose, 8) }
+
+// Ready is the message by which a listener says that it has mapped the memory.
+func Ready() []byte { return header(TypeReady, 8) }
+
+// CheckReady tells whether a message is Ready.
+func CheckReady(b []byte) error { return expect(b, TypeReady, 8, 8) }
