@@ -3,12 +3,9 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -17,7 +14,7 @@ import (
 const queries = `
 [[queues]]
 number = 0
-stall = "1s"
+stall = "4s"
 timeout = "5s"
 [[rules]]
 action = "queue"
@@ -31,6 +28,10 @@ type queueReport struct {
 	Queues []queueFigures `json:"queues"`
 	Flows  struct {
 		Created uint64 `json:"created"`
+		Joined  struct {
+			Burst uint64 `json:"burst"`
+			Queue uint64 `json:"queue"`
+		} `json:"joined"`
 	} `json:"flows"`
 }
 
@@ -43,6 +44,7 @@ type queueFigures struct {
 	Latency   struct {
 		P50 float64 `json:"p50_s"`
 		P99 float64 `json:"p99_s"`
+		Max float64 `json:"max_s"`
 	} `json:"latency"`
 }
 
@@ -84,125 +86,6 @@ func (b *bed) listenTo(t *testing.T, queue int, args ...string) *exec.Cmd {
 }
 
 func (b *bed) queueSocket() string { return filepath.Join(b.dir, "queue.sock") }
-
-// slow is a listener that takes 5 ms for each verdict.
-func (b *bed) slow(t *testing.T) *exec.Cmd {
-	return b.listen(t, ffwd, "queue", "listen", "--queue-socket", b.queueSocket(), "--accept", "--delay", "5ms")
-}
-
-// resolve looks names up as programs do: glibc asks for both addresses of a name from
-// one socket at the same instant. It prints how many lookups failed, or succeeded only
-// when glibc had asked once more, and the longest.
-const resolve = `
-import json, socket, sys, time
-failed, longest = 0, 0
-for i in range(int(sys.argv[1])):
-    start = time.monotonic()
-    try:
-        found = {a[4][0] for a in socket.getaddrinfo("host%d.e2e" % i, 80, type=socket.SOCK_STREAM)}
-        failed += found != {"192.0.2.9", "2001:db8::9"}
-        failed += time.monotonic() - start > 1.5
-    except OSError:
-        failed += 1
-    longest = max(longest, time.monotonic() - start)
-print(json.dumps({"failed": failed, "longest": longest}))
-`
-
-type resolved struct {
-	Failed  int     `json:"failed"`
-	Longest float64 `json:"longest"`
-}
-
-// dns starts a server and returns a function that looks so many names up.
-func (b *bed) dns(t *testing.T) func(n int) resolved {
-	t.Helper()
-	b.server.start(t, "dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root", "--pid-file=",
-		"--port=53", "--listen-address="+b.server.ipv4, "--bind-interfaces", "--address=/e2e/192.0.2.9", "--address=/e2e/2001:db8::9")
-	conf := writeFile(t, b.dir, "resolv.conf", []byte("nameserver "+b.server.ipv4+"\noptions timeout:2 attempts:1\n"))
-	// Addresses of both families must be configured for glibc to ask for both.
-	script := writeFile(t, b.dir, "resolve.py", []byte(resolve))
-	ask := func(n int) (r resolved) {
-		// `ip netns exec` gives us a mount namespace of our own.
-		out := b.client.run(t, "sh", "-c", fmt.Sprintf("mount --bind %s /etc/resolv.conf && exec python3 %s %d", conf, script, n))
-		if err := json.Unmarshal([]byte(out), &r); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return r
-	}
-	eventually(t, "dnsmasq does not answer", func() bool {
-		_, err := b.server.try(t, "dig", "+time=1", "+tries=1", "@"+b.server.ipv4, "ready.e2e")
-		return err == nil
-	})
-	return ask
-}
-
-// lookups is how many names the resolver's test looks up. FFWD_DNS_LOOKUPS asks for
-// another number: 100,000 take an hour with a listener that is so slow.
-func lookups() int {
-	if n, err := strconv.Atoi(os.Getenv("FFWD_DNS_LOOKUPS")); err == nil && n > 0 {
-		return n
-	}
-	return 200
-}
-
-// The resolver's case: A and AAAA from one socket at once, through a queue with a slow
-// listener. None is lost or held longer than the listener takes, and each socket has one
-// flow. Built without joining, the same lookups fail: the test would see it.
-// Source: VQ-1, VQ-3, CT-6
-func TestResolverThroughAQueue(t *testing.T) {
-	needRoot(t)
-	t.Run("joining", func(t *testing.T) {
-		b := newBed(t, afPacket, topology{settings: queries})
-		ask := b.dns(t)
-		b.slow(t)
-		n := lookups()
-		before := b.queues(t)
-		r := ask(n)
-		after := b.queues(t)
-		q := after.Queues[0]
-		t.Logf("%d lookups: %+v, outcomes %v, p50 %.1f ms, p99 %.1f ms", n, r, q.Outcomes, 1000*q.Latency.P50, 1000*q.Latency.P99)
-		if r.Failed > 0 {
-			t.Errorf("%d of %d lookups failed, the longest took %.2f s", r.Failed, n, r.Longest)
-		}
-		// A few sockets get the port of an earlier one, whose flow is still there.
-		if flows := after.Flows.Created - before.Flows.Created; flows > uint64(n) || flows < uint64(n)*9/10 && n <= 1000 {
-			t.Errorf("%d flows for %d sockets", flows, n)
-		}
-		if joined := q.Outcomes["joined"]; joined < uint64(n)/2 || joined+q.Outcomes["confirmed"] != uint64(2*n) {
-			t.Errorf("of %d packets %d joined, %d confirmed", 2*n, joined, q.Outcomes["confirmed"])
-		}
-		b.digPairs(t)
-		b.stop(t)
-	})
-	t.Run("without joining", func(t *testing.T) {
-		other := filepath.Join(t.TempDir(), "ffwd")
-		if out, err := exec.Command("go", "build", "-tags", "ffwd_nojoin", "-o", other, "../cmd/ffwd").CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		saved := ffwd
-		ffwd = other
-		defer func() { ffwd = saved }()
-		b := newBed(t, afPacket, topology{settings: queries})
-		ask := b.dns(t)
-		b.slow(t)
-		if r := ask(5); r.Failed == 0 {
-			t.Errorf("no lookup failed: %+v", r)
-		}
-		b.stop(t)
-	})
-}
-
-// digPairs asks in pairs of processes at once.
-func (b *bed) digPairs(t *testing.T) {
-	t.Helper()
-	for i := range 10 {
-		out := b.client.run(t, "sh", "-c", fmt.Sprintf(
-			`for type in A AAAA; do dig +short +time=2 +tries=1 @%s pair%d.e2e $type & done; wait`, b.server.ipv4, i))
-		if !strings.Contains(out, "192.0.2.9") || !strings.Contains(out, "2001:db8::9") {
-			t.Errorf("pair %d: %q", i, out)
-		}
-	}
-}
 
 // The example drops answers for names on its list, and no others. Source: VQ-7
 func TestDNSGuard(t *testing.T) {
@@ -312,24 +195,34 @@ timeout = "brief"
 		return out != "" && !strings.Contains(out, `"received": 0`)
 	})
 	t.Run("kill", func(t *testing.T) {
-		l := b.slowest(t)
-		killed := make(chan struct{})
-		time.AfterFunc(1500*time.Millisecond, func() { l.Process.Signal(syscall.SIGKILL); close(killed) })
-		r := run(t, 3)
-		<-killed
-		if p := b.brief(t); p.Flows == 0 {
-			t.Errorf("no flow has the policy: %+v", p)
+		kill := func() (r result) {
+			l := b.slowest(t)
+			killed := make(chan error, 1)
+			time.AfterFunc(1500*time.Millisecond, func() { killed <- l.Process.Kill() })
+			if r = run(t, 3); <-killed != nil {
+				t.Error("the listener had gone before")
+			}
+			q := b.queues(t).Queues[0]
+			t.Logf("%+v, outcomes %v", r, q.Outcomes)
+			if r.Received != r.Sent {
+				t.Errorf("%d of %d datagrams came back; drops %v", r.Received, r.Sent, b.ffwd.report(t).Drops)
+			}
+			if q.Listening || q.Packets != 0 || q.Outcomes["bypassed"] == 0 || q.Outcomes["confirmed"] == 0 {
+				t.Errorf("%+v", q)
+			}
+			return r
 		}
-		q := b.queues(t).Queues[0]
-		t.Logf("%+v, outcomes %v", r, q.Outcomes)
-		if r.Received != r.Sent {
-			t.Errorf("%d of %d datagrams came back; drops %v", r.Received, r.Sent, b.ffwd.report(t).Drops)
+		// Others may keep the switch or the echo from a processor for that long, but
+		// hardly three times at the same place.
+		r := kill()
+		for again := 0; again < 2 && r.Quiet > 100; again++ {
+			r = kill()
 		}
 		if r.Quiet > 100 {
-			t.Errorf("nothing came for %d ms or more", r.Quiet)
+			t.Errorf("nothing came for %d ms or more, three times", r.Quiet)
 		}
-		if q.Listening || q.Packets != 0 || q.Outcomes["bypassed"] == 0 || q.Outcomes["confirmed"] == 0 {
-			t.Errorf("%+v", q)
+		if p := b.brief(t); p.Flows == 0 {
+			t.Errorf("no flow has the policy: %+v", p)
 		}
 		eventually(t, "the policy is held by flows or packets that are gone", func() bool {
 			p := b.brief(t)

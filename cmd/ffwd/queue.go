@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -84,6 +85,7 @@ type listener struct {
 	count              int
 	copyBytes          int
 	out                io.Writer
+	waiting            []late // in order; no more than the switch lets wait
 }
 
 func queueListenCommand() *cobra.Command {
@@ -120,7 +122,7 @@ packets, and when the switch sends it away.`,
 	flags.BoolVar(&l.drop, "drop", false, "drop every packet")
 	flags.BoolVar(&l.dump, "dump", false, "print every packet")
 	flags.BoolVar(&l.asJSON, "json", false, "print packets as JSON, one per line")
-	flags.DurationVar(&l.delay, "delay", 0, "wait so long before each verdict")
+	flags.DurationVar(&l.delay, "delay", 0, "let each packet wait so long for its verdict")
 	flags.IntVar(&l.count, "count", 0, "end after so many packets; 0: do not")
 	flags.IntVar(&l.copyBytes, "copy", 0, "ask for so many bytes of each packet; 0: all")
 	return c
@@ -145,46 +147,74 @@ func (l *listener) run(ctx context.Context) error {
 	}
 	packets := make([]verdicts.Packet, 64)
 	for seen := 0; l.count == 0 || seen < l.count; {
-		n, err := q.Receive(ctx, packets)
+		n, err := l.receive(ctx, q, packets)
 		if err != nil {
 			return err
 		}
-		if err := l.decide(ctx, q, packets[:n]); err != nil {
+		decided, err := l.decide(q, packets[:n])
+		if err != nil {
 			return err
 		}
-		seen += n
+		seen += decided
 	}
 	return nil
 }
 
-// decide gives the verdicts: one for all that came together, unless each has to wait.
-func (l *listener) decide(ctx context.Context, q *verdicts.Listener, packets []verdicts.Packet) error {
+// receive waits for packets, or until one that waits is to be decided.
+func (l *listener) receive(ctx context.Context, q *verdicts.Listener, packets []verdicts.Packet) (int, error) {
+	if len(l.waiting) == 0 {
+		return q.Receive(ctx, packets)
+	}
+	until, cancel := context.WithDeadline(ctx, l.waiting[0].due)
+	defer cancel()
+	n, err := q.Receive(until, packets)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = nil
+	}
+	return n, err
+}
+
+// decide gives the verdicts, and tells how many: one for all that came together, unless
+// each has to wait for its own.
+func (l *listener) decide(q *verdicts.Listener, packets []verdicts.Packet) (int, error) {
 	v := verdicts.Verdict{Action: verdicts.Accept}
 	if l.drop {
 		v.Action = verdicts.Drop
 	}
-	for i := range packets {
-		if l.dump {
+	if l.dump {
+		for i := range packets {
 			if err := l.print(&packets[i], v); err != nil {
-				return err
+				return 0, err
 			}
 		}
-		if l.delay == 0 {
+	}
+	if l.delay == 0 {
+		return len(packets), q.DecideAll(packets, v)
+	}
+	now, copies := time.Now(), 0
+	for _, p := range packets {
+		if p.IsCopy() {
+			copies++
 			continue
 		}
-		select {
-		case <-time.After(l.delay):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if err := q.Decide(&packets[i], v); err != nil {
-			return err
-		}
+		p.Data = nil // not valid for so long
+		l.waiting = append(l.waiting, late{p, now.Add(l.delay)})
 	}
-	if l.delay > 0 {
-		return nil
+	n := 0
+	for n < len(l.waiting) && !l.waiting[n].due.After(now) {
+		if err := q.Decide(&l.waiting[n].Packet, v); err != nil {
+			return n, err
+		}
+		n++
 	}
-	return q.DecideAll(packets, v)
+	l.waiting = slices.Delete(l.waiting, 0, n)
+	return copies + n, nil
+}
+
+// late is a packet that waits for its verdict, and until when.
+type late struct {
+	verdicts.Packet
+	due time.Time
 }
 
 // dumped is a packet as --json prints it.
