@@ -14,12 +14,7 @@ const refusedWithin = 300 * time.Millisecond
 
 // FF-6, CT-1, CT-2: the client may open flows, the server may only answer.
 func TestStatefulFirewall(t *testing.T) {
-	variants := []variant{kernel, afPacket, afXDP}
-	if _, err := exec.LookPath("nft"); err != nil {
-		t.Log("without the kernel for comparison, which needs nftables: apt-get install nftables")
-		variants = variants[1:]
-	}
-	runChecks(t, variants, topology{policy: stateful}, []check{
+	runChecks(t, []variant{kernel, afPacket, afXDP}, topology{policy: stateful}, []check{
 		{"client opens", checkClientOpens},
 		{"server may not", checkServerMayNot},
 		{"reload under traffic", checkReload},

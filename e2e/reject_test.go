@@ -3,19 +3,13 @@ package e2e
 import (
 	"encoding/json"
 	"errors"
-	"os/exec"
 	"syscall"
 	"testing"
 )
 
 // FF-6: who is rejected learns it at once, as from the kernel's nftables.
 func TestReject(t *testing.T) {
-	variants := []variant{kernel, afPacket, afXDP}
-	if _, err := exec.LookPath("nft"); err != nil {
-		t.Log("without the kernel for comparison, which needs nftables: apt-get install nftables")
-		variants = variants[1:]
-	}
-	runChecks(t, variants, topology{policy: rejecting}, []check{
+	runChecks(t, []variant{kernel, afPacket, afXDP}, topology{policy: rejecting}, []check{
 		{"refused", checkRefused},
 		{"ping", checkPingRejected},
 		{"hits", checkHits},
