@@ -72,6 +72,7 @@ type feed struct {
 	dumps  *socket
 
 	resyncDue bool
+	draining  bool // notifications were lost, and more will be until all that wait are read
 	replaying bool // notifications from before the end of the last dump may wait
 	resynced  time.Time
 	took      time.Duration // the last resync or audit
@@ -103,6 +104,7 @@ func newFeed(name string, c *MirrorConfig, groups []int, f follower) *feed {
 // open opens the sockets, notifications first, so that nothing changes between
 // the dump and them, and dumps.
 func (f *feed) open() (err error) {
+	f.draining = false
 	if f.events, err = openSocket(f.ns, f.bytes, f.groups...); err != nil {
 		return fmt.Errorf("mirror of %s: %w", f.name, err)
 	}
@@ -250,7 +252,7 @@ func (f *feed) follow(ctx context.Context) error {
 		}
 		var err error
 		switch now := time.Now(); {
-		case f.resyncDue && !now.Before(f.nextResync()):
+		case f.resyncDue && !f.draining && !now.Before(f.nextResync()):
 			_, err = f.resync(nil)
 			f.note(nil, func(s *FeedStatus) { s.Resyncs++ })
 		case !f.resyncDue && !f.replaying && !now.Before(f.audited.Add(max(f.audits, auditPause*f.took))):
@@ -272,13 +274,18 @@ func (f *feed) nextResync() time.Time { return f.resynced.Add(max(f.interval, re
 
 // batch waits for notifications, reads those that are there, up to a bound, and
 // applies them.
+//
+// A socket that was full gets nothing more until it was read to its end, and says so
+// once: a dump before that would miss what comes after it, and be overwritten by what
+// waits from before it. Source: netlink_overrun, netlink_rcv_wake in
+// net/netlink/af_netlink.c.
 func (f *feed) batch() error {
 	read := uint64(0)
 	for n := range batchMessages {
-		data, err := f.events.receive(n == 0 && !f.replaying)
+		data, err := f.events.receive(n == 0 && !f.replaying && !f.draining)
 		switch {
 		case errors.Is(err, errOverrun):
-			f.resyncDue = true
+			f.resyncDue, f.draining = true, true
 			f.note(err, func(s *FeedStatus) { s.Overruns++ })
 			continue
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, unix.EAGAIN):
@@ -286,7 +293,9 @@ func (f *feed) batch() error {
 			return err
 		}
 		if data == nil && err != nil {
-			f.replaying = f.replaying && !errors.Is(err, unix.EAGAIN)
+			if errors.Is(err, unix.EAGAIN) {
+				f.replaying, f.draining = false, false
+			}
 			break
 		}
 		for m := range messages(data) {
@@ -296,7 +305,7 @@ func (f *feed) batch() error {
 			}
 		}
 	}
-	f.note(nil, func(s *FeedStatus) { s.Messages, s.ResyncDue = s.Messages+read, f.resyncDue || f.replaying })
+	f.note(nil, func(s *FeedStatus) { s.Messages, s.ResyncDue = s.Messages+read, f.resyncDue || f.replaying || f.draining })
 	if read > 0 {
 		f.follower.settle()
 	}

@@ -32,6 +32,50 @@ func TestMirrorFollowsAHundredThousandRoutes(t *testing.T) {
 	b.agree(t, nil)
 }
 
+// Nexthop objects that are replaced without end cost no more at the end than in the
+// middle, and the last word counts although most are lost: each is told again by every
+// route over it. SP-2
+func TestMirrorOfNexthopsReplacedInAStorm(t *testing.T) {
+	b := newMirrorBed(t, func(c *MirrorConfig) { c.receiveBytes = 64 << 10 })
+	b.ip("addr add 10.1.0.1/24 dev lan\naddr add 10.2.0.1/24 dev wan\nnexthop add id 1 via 10.1.0.2 dev lan\n" +
+		"nexthop add id 2 via 10.2.0.2 dev wan\nnexthop add id 3 group 1/2")
+	var routes strings.Builder
+	const n = 200
+	for i := range n {
+		fmt.Fprintf(&routes, "route add 20.%d.%d.0/24 nhid %d\n", i>>8, i&255, 1+2*(i&1))
+	}
+	b.ip(routes.String())
+	eventually(t, "all routes are there", func() bool { return b.mirror.Status().Routes[Installed] == n })
+	storm := func(rounds int) {
+		var replace strings.Builder
+		for i := range rounds {
+			fmt.Fprintf(&replace, "nexthop replace id 1 via 10.1.0.%d dev lan\nnexthop replace id 3 group 1,%d/2\n", 2+i%200, 1+i%7)
+		}
+		b.ip(replace.String() + "nexthop replace id 1 via 10.1.0.9 dev lan\nnexthop replace id 3 group 1,3/2")
+		b.has(0, "20.0.0.0/24", "learned forward proto 3 [10.1.0.9 if1 x1]")
+		b.has(0, "20.0.199.0/24", "learned group proto 3 [10.1.0.9 if1 x3] [10.2.0.2 if2 x1]")
+	}
+	sizes := func() [4]int {
+		r := b.mirror.routes
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return [4]int{len(r.view.routes), len(r.hops.sets), len(r.hops.nexthops), len(r.doubtful)}
+	}
+	storm(50)
+	before := sizes()
+	storm(300)
+	if after := sizes(); after != before {
+		t.Errorf("routes, sets of hops, nexthop objects and doubts were %v and are %v", before, after)
+	}
+	if s := b.mirror.Status().Feeds[0]; s.Overruns == 0 {
+		t.Errorf("nothing was lost: %+v", s)
+	}
+	b.agree(t, nil)
+	b.ip("nexthop flush") // and the kernel drops the routes
+	eventually(t, "all routes are gone", func() bool { return b.mirror.Status().Routes[Installed] == 0 })
+	b.agree(t, nil)
+}
+
 // When notifications are lost a dump makes up for it; routes that stay are not
 // touched. SP-2
 func TestMirrorMakesUpForLostNotifications(t *testing.T) {
