@@ -28,6 +28,8 @@ func checkFirstPackets(t *testing.T, b *bed) {
 		b.ends(func(from, to *host, address, _ string) {
 			b.forgetNeighbours()
 			from.ping(t, address, "-c", "5", "-i", "0.002")
+			b.forgetNeighbours()
+			from.ping(t, address, "-c", "1", "-s", "60000") // 41 fragments there, and 41 back
 		})
 	}
 }

@@ -19,11 +19,13 @@ type Resolver interface {
 
 // Bounds on what waits, per worker.
 //
-// A neighbour's queue takes a few packets of whoever starts to talk: the
-// fragments of a datagram of 16 KiB, the first segments of some connections.
-// FreeBSD holds 16 (net.link.ether.inet.maxhold), Linux what fits in 208 KiB,
-// which for many neighbours would be more than a pool has. When a queue is full
-// its oldest packet goes, because the latest is to be kept (RFC 1122 2.3.2.2).
+// A neighbour's queue takes what somebody begins to talk with: all fragments of the
+// largest datagram over a link of 1,280 bytes or more, which are 53, or the first
+// segments of some connections. Once half of all places are taken it takes 16, as
+// FreeBSD does (net.link.ether.inet.maxhold), so that a few silent neighbours leave
+// room for others. Linux holds what fits in 208 KiB, which for many neighbours would be
+// more than a pool has. When a queue is full its oldest packet goes, because the latest
+// is to be kept (RFC 1122 2.3.2.2).
 //
 // The time is a little longer than that in which Linux gives up, which is three
 // questions, a second apart, each late by up to the grain of its timers: whoever
@@ -32,7 +34,8 @@ type Resolver interface {
 const (
 	maxHeld       = 512 // packets
 	maxTargets    = 256 // neighbours
-	heldPerTarget = 16
+	heldPerTarget = 64  // while less than half of maxHeld is taken
+	heldWhenTight = 16  // from then on
 	holdNs        = 3_300_000_000
 	holdCheckNs   = 500_000     // between two looks whether they are known: 256 lookups are 10 us
 	askAgainNs    = 500_000_000 // between two questions for one neighbour, which somebody may flush meanwhile
@@ -69,6 +72,7 @@ type holder struct {
 	seed     uint64
 
 	targets  int
+	packets  int
 	nextNs   int64 // when to look again
 	freeHeld uint16
 	freeFor  uint16
@@ -154,6 +158,7 @@ func (h *holder) take(f *waitingFor) *held {
 	e := &h.held[i]
 	f.first = e.next
 	f.n--
+	h.packets--
 	e.next, h.freeHeld = h.freeHeld, i
 	return e
 }
@@ -171,6 +176,15 @@ func (h *holder) put(f *waitingFor, e held) {
 	}
 	f.last = i
 	f.n++
+	h.packets++
+}
+
+// share is how many packets may wait for one neighbour now.
+func (h *holder) share() uint16 {
+	if h.packets < maxHeld/2 {
+		return heldPerTarget
+	}
+	return heldWhenTight
 }
 
 // hold keeps a packet until its neighbour is known. Beyond a bound a packet is
@@ -187,7 +201,7 @@ func (w *Worker) hold(p *packet.Packet, nowNs int64, credit uint64) {
 		return
 	}
 	f := &h.waiting[i]
-	if f.n == heldPerTarget || h.freeHeld == noIndex {
+	if f.n >= h.share() || h.freeHeld == noIndex {
 		w.evict(f)
 	}
 	w.holdPolicy(p)

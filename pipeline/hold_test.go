@@ -226,6 +226,28 @@ func TestWaitingIsBounded(t *testing.T) {
 	}
 }
 
+// A few silent neighbours do not take all the room there is. SP-3
+func TestWaitingIsShared(t *testing.T) {
+	w, _ := newHoldWorld(t)
+	const greedy = maxHeld / 2 / heldPerTarget
+	want := 0
+	for i := range greedy + 2 {
+		to := netip.AddrFrom16([16]byte{0xfd, 1, 0, 2, 12: 1, 15: byte(i)})
+		for range heldPerTarget + 1 {
+			w.send(0, frame(ip6(a6, to, layers.IPProtocolUDP), udp(1, 2), data(10)))
+		}
+		if want += heldPerTarget; i >= greedy {
+			want += heldWhenTight - heldPerTarget
+		}
+		if w.held() != want || w.worker.holder.packets != want {
+			t.Fatalf("%d and %d wait for %d neighbours, want %d", w.held(), w.worker.holder.packets, i+1, want)
+		}
+	}
+	if w.later(holdNs + 1e9); w.worker.holder.packets != 0 || w.worker.holder.share() != heldPerTarget {
+		t.Errorf("%d packets wait after their time", w.worker.holder.packets)
+	}
+}
+
 // What would be rejected or dropped with a known neighbour is so without one, and
 // nobody is asked. FF-6, FF-7, FF-9
 func TestNobodyAsksForPacketsThatGoNowhere(t *testing.T) {
