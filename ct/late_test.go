@@ -60,3 +60,26 @@ func TestShorterTimeoutsEndConnectionsSoon(t *testing.T) {
 		t.Error("the connection outlives its timeout by more than a look of the wheel")
 	}
 }
+
+// CT-9, TO-8: a connection that the wheel has moved back to where its longest timeout has
+// it comes forward again when data is under way, and ends in time.
+func TestConnectionComesForwardAgain(t *testing.T) {
+	w := newWire(t)
+	w.open()
+	for seq := uint32(1); seq < 40; seq += 10 {
+		w.pass(toServer, seg{flags: fA, seq: seq, ack: 1, size: 10, win: 1000})
+		w.pass(toClient, seg{flags: fA, seq: 1, ack: seq + 10, win: 2000})
+		w.now += 2 * int64(earlyMost) << tickShift
+		if w.table.Expire(w.now, 1<<20); w.table.Flows4 != 1 {
+			t.Fatal("the connection ended before its time")
+		}
+	}
+	w.pass(toServer, seg{flags: fA, seq: 41, ack: 1, size: 10, win: 1000})
+	unacknowledged := int64(DefaultTimeouts().at(TCPUnacknowledged)) << tickShift
+	if w.table.Expire(w.now+unacknowledged-second, 1<<20); w.table.Flows4 != 1 {
+		t.Fatal("the connection ended before its time")
+	}
+	if w.table.Expire(w.now+unacknowledged+second, 1<<20); w.table.Flows4 != 0 {
+		t.Error("the connection outlives its timeout")
+	}
+}

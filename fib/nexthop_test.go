@@ -32,6 +32,24 @@ func TestAdjacencyHoldsTheLinkHeader(t *testing.T) {
 	}
 }
 
+// A route that shares its next hop with the neighbour's own host entry asks for the
+// neighbour again when that is gone.
+func TestNeighbourGoesUnderItsRoute(t *testing.T) {
+	tab := twoPorts(t, small())
+	must(t, tab.SetNeighbour(1, ip("192.0.2.9"), macN),
+		tab.Add(Route{Prefix: pfx("10.0.0.0/8"), Hops: []Hop{{Via: ip("192.0.2.9"), Iface: 1}}}))
+	for _, mac := range []MAC{macN, macM} {
+		must(t, tab.SetNeighbour(1, ip("192.0.2.9"), mac))
+		if route, host := adj(tab, "10.1.1.1"), adj(tab, "192.0.2.9"); route != host || route.Kind != Forward || MAC(route.L2[:6]) != mac {
+			t.Fatalf("route %+v, host %+v", route, host)
+		}
+		must(t, tab.DeleteNeighbour(1, ip("192.0.2.9")))
+		if route, host := adj(tab, "10.1.1.1"), adj(tab, "192.0.2.9"); route.Kind != Glean || host.Kind != Glean {
+			t.Fatalf("without the neighbour: route %+v, host %+v", route, host)
+		}
+	}
+}
+
 // One store moves every route over a neighbour; the old line stays readable.
 func TestNeighbourChangeReachesEveryRoute(t *testing.T) {
 	late := &lateRetirer{}

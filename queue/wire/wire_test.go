@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"testing"
@@ -76,6 +77,24 @@ func TestProducerChecksHead(t *testing.T) {
 		rec, err := out.Reserve(96)
 		if right := head <= minRing-32 && head%Unit == 0; (err == nil) != right || !right && rec != nil {
 			t.Errorf("head %d: %v, %d bytes", head, err, len(rec))
+		}
+	}
+}
+
+// A record that would lead out of the end of the ring is none, though as much was
+// published. Source: VQ-5
+func TestConsumerChecksLength(t *testing.T) {
+	for _, n := range []uint32{minRing - 64, minRing - 32, minRing} {
+		_, _, in := pair(t, minRing)
+		binary.LittleEndian.PutUint64(in.data, 64|2<<32)
+		binary.LittleEndian.PutUint64(in.data[64:], uint64(n)|2<<32)
+		in.tail.Store(64)
+		if rec, err := in.Next(); len(rec) != 64 || err != nil {
+			t.Fatalf("%d bytes, %v", len(rec), err)
+		}
+		in.tail.Store(64 + minRing)
+		if rec, err := in.Next(); (n == minRing-64) != (err == nil) || err != nil && (rec != nil || !errors.Is(err, ErrCorrupt)) {
+			t.Errorf("a record of %d bytes at 64 of %d: %d bytes, %v", n, minRing, len(rec), err)
 		}
 	}
 }
