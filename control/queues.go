@@ -86,6 +86,37 @@ type LatencyReport struct {
 	P90  float64 `json:"p90_s"`
 	P99  float64 `json:"p99_s"`
 	Max  float64 `json:"max_s"`
+
+	// Buckets are how many waited less than a time and no less than the one before it,
+	// powers of two in nanoseconds; those that none falls into are left out.
+	Buckets []LatencyBucket `json:"buckets"`
+}
+
+// LatencyBucket counts packets that waited less than a time, in seconds.
+type LatencyBucket struct {
+	Under   float64 `json:"under_s"`
+	Packets uint64  `json:"packets"`
+}
+
+// latencyReport sums a histogram up.
+func latencyReport(h *queue.Histogram) LatencyReport {
+	r := LatencyReport{
+		Mean: ratio(h.Sum().Seconds(), float64(h.Count())), P50: h.Quantile(0.5).Seconds(),
+		P90: h.Quantile(0.9).Seconds(), P99: h.Quantile(0.99).Seconds(), Max: h.Quantile(1).Seconds(),
+		Buckets: []LatencyBucket{},
+	}
+	before, all := uint64(0), h.Count()
+	for ns := time.Duration(1); before < all; ns <<= 1 {
+		n := h.Below(ns)
+		if ns > time.Hour { // longer than the histogram tells apart
+			n = all
+		}
+		if n > before {
+			r.Buckets = append(r.Buckets, LatencyBucket{ns.Seconds(), n - before})
+		}
+		before = n
+	}
+	return r
 }
 
 // addQueues adds the queues' part to a report.
@@ -100,10 +131,7 @@ func (s *Switch) addQueues(r *Report, from, to []queue.Stats) {
 			Number: int(q.Number), Listening: q.Listening(), PID: q.Listener(), Packets: st.Packets, Bytes: st.Bytes,
 			Offered: st.Offered, Outcomes: map[string]uint64{}, Verdicts: st.Verdicts, Unknown: st.Unknown,
 			TooLong: st.TooLong, Copies: st.Copies, CopiesLost: st.CopiesLost, Stalls: st.Stalls, Broken: st.Broken,
-			Latency: LatencyReport{
-				Mean: ratio(h.Sum().Seconds(), float64(h.Count())), P50: h.Quantile(0.5).Seconds(),
-				P90: h.Quantile(0.9).Seconds(), P99: h.Quantile(0.99).Seconds(), Max: h.Quantile(1).Seconds(),
-			},
+			Latency:   latencyReport(h),
 			histogram: *h,
 		}
 		for o, n := range st.Outcomes {

@@ -140,7 +140,7 @@ func TestQueuesOfSeveralWorkers(t *testing.T) {
 // metrics.
 func (b *bed) checkQueueFigures(t *testing.T, before []queueFigures) {
 	t.Helper()
-	list := b.ffwd.client(t, "queue", "list")
+	list, latencies := b.ffwd.client(t, "queue", "list"), b.ffwd.client(t, "queue", "list", "--latency")
 	metrics := b.router.run(t, "curl", "-s", "http://127.0.0.1:9475/metrics")
 	for i, q := range b.queues(t).Queues {
 		confirmed := q.Outcomes["confirmed"]
@@ -148,6 +148,7 @@ func (b *bed) checkQueueFigures(t *testing.T, before []queueFigures) {
 			t.Errorf("queue %d: %+v", i, q)
 		}
 		wantMatch(t, list, fmt.Sprintf(`(?m)^\s*%d\s+pid \d+\s`, i))
+		wantMatch(t, latencies, fmt.Sprintf(`(?m)^\s*%d\s+[\d.]+\S?s\s+\d+\s+100.00%%`, i))
 		for name, want := range map[string]uint64{
 			fmt.Sprintf(`ffwd_queue_outcomes_total{outcome="confirmed",queue="%d"}`, i): confirmed,
 			fmt.Sprintf(`ffwd_queue_latency_seconds_count{queue="%d"}`, i):              q.Verdicts,

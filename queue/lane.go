@@ -261,7 +261,7 @@ var decisions = [...]packet.QueueDecision{
 
 // apply does what a verdict asks for.
 func (l *lane) apply(s *slot, v wire.Verdict, data []byte) {
-	l.stats.Latency.add(l.worker.nowNs - s.atNs)
+	l.stats.Latency.Add(l.worker.nowNs - s.atNs)
 	l.stats.Verdicts++
 	s.Decision = decisions[v.Action]
 	if v.Flags&wire.SetMark != 0 {

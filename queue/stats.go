@@ -85,7 +85,8 @@ const (
 	histogramBuckets = (40 - subBits + 1) << subBits // up to 2^40 ns, 18 minutes
 )
 
-func (h *Histogram) add(ns int64) {
+// Add counts a duration in nanoseconds; less than 0 counts as 0.
+func (h *Histogram) Add(ns int64) {
 	v := uint64(max(ns, 0))
 	h.sum += v
 	h.counts[bucketOf(v)]++

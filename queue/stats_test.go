@@ -38,7 +38,7 @@ func TestQuantiles(t *testing.T) {
 	var list []time.Duration
 	for range 10_000 {
 		d := time.Duration(r.ExpFloat64() * 1e6)
-		h.add(int64(d))
+		h.Add(int64(d))
 		list = append(list, d)
 	}
 	slices.Sort(list)

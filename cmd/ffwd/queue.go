@@ -27,7 +27,7 @@ func queueCommand() *cobra.Command {
 
 func queueListCommand() *cobra.Command {
 	var f socketFlags
-	var asJSON bool
+	var asJSON, latency bool
 	c := &cobra.Command{
 		Use: "list", Short: "Queues, their listeners and figures", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -39,10 +39,14 @@ func queueListCommand() *cobra.Command {
 			if err := cl.get("/v1/queues", nil, &list); err != nil || asJSON {
 				return printUnless(err, c.OutOrStdout(), list)
 			}
+			if latency {
+				return printLatencies(c.OutOrStdout(), list.Queues)
+			}
 			return printQueues(c.OutOrStdout(), list.Queues)
 		},
 	}
 	f.add(c)
+	c.Flags().BoolVar(&latency, "latency", false, "print how long packets waited for their verdict, as a histogram")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
@@ -67,6 +71,20 @@ func printQueues(w io.Writer, queues []control.QueueReport) error {
 			fmt.Fprintf(t, "%d\t", q.Outcomes[o])
 		}
 		fmt.Fprintf(t, "%v\t%v\t%d\t\n", seconds(q.Latency.P50), seconds(q.Latency.P99), q.Stalls)
+	}
+	return t.Flush()
+}
+
+// printLatencies prints a line for each step of each queue's histogram.
+func printLatencies(w io.Writer, queues []control.QueueReport) error {
+	t := table(w)
+	fmt.Fprintln(t, "queue\twaited less than\tpackets\tof all\t")
+	for _, q := range queues {
+		sum := uint64(0)
+		for _, b := range q.Latency.Buckets {
+			sum += b.Packets
+			fmt.Fprintf(t, "%d\t%v\t%d\t%.2f%%\t\n", q.Number, seconds(b.Under), b.Packets, 100*float64(sum)/float64(q.Verdicts))
+		}
 	}
 	return t.Flush()
 }

@@ -21,7 +21,7 @@ import (
 
 // A listener that drops what is too short, and accepts the rest as a batch.
 func Example() {
-	path, stop := exampleSwitch()
+	path, _, stop := exampleSwitch()
 	defer stop()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -60,8 +60,57 @@ func Example() {
 	// a packet of 120 bytes at hook in
 }
 
-// exampleSwitch is a switch with one queue and one worker, which has three packets.
-func exampleSwitch() (path string, stop func()) {
+// A listener that marks one packet and its connection and rewrites another, until its context
+// ends.
+func ExampleListener_Decide() {
+	path, decided, stop := exampleSwitch()
+	defer stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { <-decided; cancel() }()
+
+	l, err := client.Open(ctx, path, 0, client.CopyBytes(128), client.Spin(0))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Close() // what is not decided leaves by its rule's policy
+
+	packets := make([]client.Packet, 64)
+	for {
+		n, err := l.Receive(ctx, packets)
+		if errors.Is(err, context.Canceled) {
+			fmt.Println("the listener leaves")
+			return
+		}
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for i := range packets[:n] {
+			v := client.Verdict{Action: client.Accept}
+			switch packets[i].Length {
+			case 40:
+				mark := uint32(7)
+				v.Mark, v.CtMark = &mark, &mark
+			case 80: // Data is not to be written: it is the switch's memory
+				v.Packet = append([]byte(nil), packets[i].Data[:60]...)
+			}
+			if err := l.Decide(&packets[i], v); err != nil {
+				fmt.Println(err)
+				return
+			}
+		}
+	}
+	// Output:
+	// the switch goes on with 40 bytes, mark 7
+	// the switch goes on with 60 bytes, mark 0
+	// the switch goes on with 120 bytes, mark 0
+	// the listener leaves
+}
+
+// exampleSwitch is a switch with one queue and one worker, which has three packets, and tells
+// when all of them have been decided. It prints what a listener has changed, and what follows.
+func exampleSwitch() (path string, decided chan bool, stop func()) {
 	dir, err := os.MkdirTemp("", "queue")
 	must(err)
 	path = filepath.Join(dir, "q")
@@ -71,11 +120,20 @@ func exampleSwitch() (path string, stop func()) {
 	must(err)
 	server := queue.Serve(set, socket, &epoch.Domain{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	worker, ended, done := set.NewWorker(0, [2]uint64{}), make(chan bool), make(chan bool)
+	decided = make(chan bool)
 	go func() {
 		defer close(done)
-		dst, pushed := make([]packet.Released, 8), false
+		dst, pushed, told, left := make([]packet.Released, 8), false, false, 0
 		for now := int64(1); ; now += 100_000 {
-			worker.Release(dst, now)
+			for _, r := range dst[:worker.Release(dst, now)] {
+				if r.Rewritten || r.NewMark || told {
+					told = true
+					fmt.Println("the switch goes on with", r.L3Len(), "bytes, mark", r.Mark)
+				}
+				if left++; left == 3 {
+					close(decided)
+				}
+			}
 			if !pushed && set.Lookup(0).Listening() {
 				worker.Release(dst, now)
 				for i := range 3 {
@@ -92,7 +150,7 @@ func exampleSwitch() (path string, stop func()) {
 			}
 		}
 	}()
-	return path, func() {
+	return path, decided, func() {
 		server.Close()
 		close(ended)
 		<-done
