@@ -42,7 +42,11 @@ func (d *decoder) table(path string, doc map[string]any, out reflect.Value) {
 func (d *decoder) value(path string, in any, out reflect.Value, filled bool) {
 	switch target := out.Addr().Interface().(type) {
 	case *netip.Prefix:
-		setParsed(d, path, in, target, prefixText)
+		parse := prefixText
+		if strings.HasPrefix(path, "ports[") {
+			parse = interfaceText
+		}
+		setParsed(d, path, in, target, parse)
 		return
 	case *netip.Addr:
 		setParsed(d, path, in, target, addrText)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 )
@@ -47,7 +48,7 @@ func Parse(name string, doc []byte, known ...string) (*Config, error) {
 	}
 	var tree map[string]any
 	if _, err := toml.NewDecoder(bytes.NewReader(doc)).Decode(&tree); err != nil {
-		return nil, Faults{syntaxFault(name, err)}
+		return nil, Faults{syntaxFault(name, doc, err)}
 	}
 
 	var c Config
@@ -83,14 +84,30 @@ func bounds(doc []byte) string {
 	return ""
 }
 
-func syntaxFault(name string, err error) Fault {
+// syntaxFault makes a fault of an error of the toml package, which counts a line too many
+// where a newline is what is wrong, and names the key before where it was not at a value.
+func syntaxFault(name string, doc []byte, err error) Fault {
 	var pe toml.ParseError
 	if !errors.As(err, &pe) {
-		return Fault{File: name, Message: err.Error()}
+		return Fault{File: name, Message: oneLine(err.Error())}
 	}
 	message := pe.Message
 	if message == "" { // the library puts the text of some errors elsewhere
 		message = pe.Error()
 	}
-	return Fault{File: name, Line: pe.Position.Line, Path: pe.LastKey, Message: message}
+	f := Fault{File: name, Line: pe.Position.Line, Path: pe.LastKey, Message: oneLine(message)}
+	if start := pe.Position.Start; start > 0 && start <= len(doc) {
+		f.Line = 1 + bytes.Count(doc[:start], []byte("\n"))
+	}
+	for _, outside := range [...]string{"end table name", "table array name", "top-level item", "'.' or '='", "key name"} {
+		if strings.Contains(message, outside) {
+			f.Path = ""
+		}
+	}
+	return f
+}
+
+// oneLine is a message of the toml package in the form of ours.
+func oneLine(message string) string {
+	return strings.NewReplacer("\n", `\n`, "\r", `\r`, `'\x00'`, "the end of the file").Replace(strings.TrimSuffix(message, "."))
 }

@@ -30,6 +30,11 @@ type faultCase struct {
 var faultCases = []faultCase{
 	// Shape.
 	{"syntax", onePort + "mtu = \n", `4: ports.mtu: expected value but found '\n' instead`, "TOML"},
+	{"table name", "[log]\nlevel = \"info\"\n[fib\nmax_next_hops = 3\n", `3: expected '.' or ']' to end table name, but got '\n' instead`, "TOML"},
+	{"end", "[log]\nlevel = \"info\"\n[fib", "3: expected '.' or ']' to end table name, but got the end of the file instead", "TOML"},
+	{"no equals sign", "[log]\nlevel 5\n", "2: expected '.' or '=', but got '5' instead", "TOML"},
+	{"number", "[eal]\nmemory_mb = 0x\n", `2: eal.memory_mb: not a hexadecimal number: '0x\n'`, "TOML"},
+	{"twice", "[log]\nlevel = \"info\"\nlevel = \"warn\"\n", "3: log.level: Key 'log.level' has already been defined", "TOML"},
 	{"unknown key", onePort + "mtus = 1500\n", `4: ports[0].mtus: is an unknown key; did you mean "mtu"?`, "strict"},
 	{"unknown table", onePort + "[worker]\n", `4: worker: is an unknown key; did you mean "workers"?`, "strict"},
 	{"keys have a case", onePort + "MTU = 1500\n", `4: ports[0].MTU: is an unknown key; did you mean "mtu"?`, "strict"},
@@ -126,8 +131,8 @@ var faultCases = []faultCase{
 			"6: ports[0].addresses[10]: 10.0.0.255/24 is the broadcast address of its subnet\n" +
 			"6: ports[0].addresses[11]: fd00::/64 is the subnet-router anycast address (RFC 4291 section 2.6.1)\n" +
 			"6: ports[0].addresses[12]: 10.0.0.1/0 has no subnet; a length of 0 holds every address\n" +
-			"7: ports[0].addresses[13]: \"10.0.0.1\" is not an address with a prefix length like 10.1.1.0/24\n" +
-			"7: ports[0].addresses[14]: \"\" is not an address with a prefix length like 10.1.1.0/24", "RFC 1812 5.3.7; FF-4"},
+			"7: ports[0].addresses[13]: \"10.0.0.1\" is not an address with a prefix length like 10.1.1.1/24\n" +
+			"7: ports[0].addresses[14]: \"\" is not an address with a prefix length like 10.1.1.1/24", "RFC 1812 5.3.7; FF-4"},
 	{"point-to-point", onePort + "addresses = [\"10.0.0.0/31\", \"10.0.0.2/32\", \"fd00::/127\"]\n", "", "RFC 3021, RFC 6164"},
 	{"taken and overlapping", fill("[[ports]]\nname = \"x\"\ndevice = \"net_null2\"\naddresses = [\"10.1.1.1/24\", \"10.0.0.1/8\", \"10.2.2.2/24\",\n\"fd01:1::2/64\", \"10.1.1.9/32\"]\n"),
 		"4: ports[0].addresses[0]: 10.1.1.1/24 overlaps 10.0.0.0/8 of ports[2].addresses[1]\n" +

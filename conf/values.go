@@ -257,7 +257,16 @@ func (*QueueRange) takesInteger() {}
 func prefixText(text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
-		return p, fmt.Errorf("%q is not an address with a prefix length like 10.1.1.0/24", text)
+		return p, fmt.Errorf("%q is not a prefix like 10.1.1.0/24", text)
+	}
+	return p, nil
+}
+
+// interfaceText is prefixText for an address of an interface.
+func interfaceText(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, fmt.Errorf("%q is not an address with a prefix length like 10.1.1.1/24", text)
 	}
 	return p, nil
 }
