@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // decoder puts a parsed TOML document into a Config and collects every fault on
@@ -16,34 +17,37 @@ import (
 // matches keys in any case; this one does neither.
 type decoder struct {
 	faults Faults
-	given  map[string]bool // paths of the keys in the document
+	mtus   map[int]bool // the ports whose mtu is in the document
 }
 
 // takesInteger marks a text type that a file may give as a bare integer.
 type takesInteger interface{ takesInteger() }
 
 // table decodes doc into the struct out, over the defaults of its type.
-func (d *decoder) table(path string, doc map[string]any, out reflect.Value) {
-	setDefaults(out.Addr().Interface(), func(key string) bool { _, ok := doc[key]; return ok })
+func (d *decoder) table(at *place, doc map[string]any, out reflect.Value) {
+	table := out.Addr().Interface()
+	setDefaults(table, func(key string) bool { _, ok := doc[key]; return ok })
+	if _, isPort := table.(*Port); isPort && doc["mtu"] != nil {
+		d.mtus[at.index-1] = true
+	}
 	fields := tomlFields(out.Type())
 	for _, key := range sortedKeys(doc) {
-		at := join(path, key)
-		d.given[at] = true
+		here := at.join(key)
 		i := slices.IndexFunc(fields, func(f tomlField) bool { return f.key == key })
 		if i < 0 {
-			d.faults.add(at, "%s", unknownKey(key, fields))
+			d.faults.add(here.String(), "%s", unknownKey(key, fields))
 			continue
 		}
-		d.value(at, doc[key], out.Field(fields[i].index), fields[i].filled)
+		d.value(&here, doc[key], out.Field(fields[i].index), fields[i].filled)
 	}
 }
 
 // value decodes one value into out; filled forbids an empty list.
-func (d *decoder) value(path string, in any, out reflect.Value, filled bool) {
+func (d *decoder) value(path *place, in any, out reflect.Value, filled bool) {
 	switch target := out.Addr().Interface().(type) {
 	case *netip.Prefix:
 		parse := prefixText
-		if strings.HasPrefix(path, "ports[") {
+		if path.within("ports") {
 			parse = interfaceText
 		}
 		setParsed(d, path, in, target, parse)
@@ -83,9 +87,9 @@ func (d *decoder) value(path string, in any, out reflect.Value, filled bool) {
 
 // as returns in if it is of the kind wanted, and otherwise notes the fault and
 // returns nil.
-func (d *decoder) as(path string, in any, want string) any {
+func (d *decoder) as(path *place, in any, want string) any {
 	if got := kindOf(in); got != want {
-		d.faults.add(path, "is %s; want %s", got, want)
+		d.faults.add(path.String(), "is %s; want %s", got, want)
 		return nil
 	}
 	return in
@@ -110,27 +114,28 @@ func kindOf(v any) string {
 	return "a date or time"
 }
 
-func (d *decoder) list(path string, in any, out reflect.Value, filled bool) {
+func (d *decoder) list(path *place, in any, out reflect.Value, filled bool) {
 	if d.as(path, in, "a list") == nil {
 		return
 	}
 	items := reflect.ValueOf(in)
 	if items.Len() == 0 {
 		if filled {
-			d.faults.add(path, "is empty; leave the key out for any")
+			d.faults.add(path.String(), "is empty; leave the key out for any")
 		}
 		out.SetZero()
 		return
 	}
 	list := reflect.MakeSlice(out.Type(), items.Len(), items.Len())
 	for i := range items.Len() {
-		d.value(element(path, i), items.Index(i).Interface(), list.Index(i), false)
+		here := path.element(i)
+		d.value(&here, items.Index(i).Interface(), list.Index(i), false)
 	}
 	out.Set(list)
 }
 
 // durations decodes a table whose keys are not known before it is validated.
-func (d *decoder) durations(path string, in any, out reflect.Value) {
+func (d *decoder) durations(path *place, in any, out reflect.Value) {
 	doc, ok := d.as(path, in, "a table").(map[string]any)
 	if !ok {
 		return
@@ -138,23 +143,24 @@ func (d *decoder) durations(path string, in any, out reflect.Value) {
 	set := make(map[string]Duration, len(doc))
 	for _, key := range sortedKeys(doc) {
 		var value Duration
-		d.text(join(path, key), doc[key], &value)
+		here := path.join(key)
+		d.text(&here, doc[key], &value)
 		set[key] = value
 	}
 	out.Set(reflect.ValueOf(set))
 }
 
-func (d *decoder) word(path, text string, out reflect.Value) {
+func (d *decoder) word(path *place, text string, out reflect.Value) {
 	if w, ok := out.Interface().(word); ok {
 		if fault := wordFault(text, w.words()); fault != "" {
-			d.faults.add(path, "%s", fault)
+			d.faults.add(path.String(), "%s", fault)
 			return
 		}
 	}
 	out.SetString(text)
 }
 
-func (d *decoder) text(path string, in any, target encoding.TextUnmarshaler) {
+func (d *decoder) text(path *place, in any, target encoding.TextUnmarshaler) {
 	if n, isInteger := in.(int64); isInteger {
 		if _, takes := target.(takesInteger); takes {
 			in = strconv.FormatInt(n, 10)
@@ -165,19 +171,19 @@ func (d *decoder) text(path string, in any, target encoding.TextUnmarshaler) {
 		return
 	}
 	if err := target.UnmarshalText([]byte(text)); err != nil {
-		d.faults.add(path, "%v", err)
+		d.faults.add(path.String(), "%v", err)
 	}
 }
 
 // setParsed is text for a type of netip, whose own errors name functions.
-func setParsed[T any](d *decoder, path string, in any, target *T, parse func(string) (T, error)) {
+func setParsed[T any](d *decoder, path *place, in any, target *T, parse func(string) (T, error)) {
 	text, ok := d.as(path, in, "a string").(string)
 	if !ok {
 		return
 	}
 	v, err := parse(text)
 	if err != nil {
-		d.faults.add(path, "%v", err)
+		d.faults.add(path.String(), "%v", err)
 		return
 	}
 	*target = v
@@ -189,9 +195,13 @@ type tomlField struct {
 	index     int
 	omitEmpty bool // not printed when zero
 	filled    bool // an empty list is a fault
+	words     bool // it has words in it, see hasWords
 }
 
 func tomlFields(t reflect.Type) []tomlField {
+	if known, ok := fieldsOf.Load(t); ok {
+		return known.([]tomlField)
+	}
 	fields := make([]tomlField, t.NumField())
 	for i := range fields {
 		tag := t.Field(i).Tag
@@ -201,9 +211,25 @@ func tomlFields(t reflect.Type) []tomlField {
 			index:     i,
 			omitEmpty: option == "omitempty",
 			filled:    tag.Get("list") == "filled",
+			words:     hasWords(t.Field(i).Type),
 		}
 	}
+	fieldsOf.Store(t, fields)
 	return fields
+}
+
+// fieldsOf are those of the types seen so far.
+var fieldsOf sync.Map
+
+// hasWords tells whether values of a type are words, or hold some.
+func hasWords(t reflect.Type) bool {
+	switch {
+	case t.Kind() == reflect.Slice:
+		return hasWords(t.Elem())
+	case isTable(t):
+		return slices.ContainsFunc(tomlFields(t), func(f tomlField) bool { return f.words })
+	}
+	return t.Implements(reflect.TypeFor[word]())
 }
 
 func unknownKey(key string, fields []tomlField) string {

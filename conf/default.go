@@ -48,8 +48,9 @@ func setDefaults(table any, given func(key string) bool) {
 }
 
 // inheritMTU gives a sub-port without an MTU that of its parent. It is the one
-// default that needs another table, so it comes after all are decoded.
-func inheritMTU(c *Config, given func(path string) bool) {
+// default that needs another table, so it comes after all are decoded. given has the
+// ports with an MTU of their own.
+func inheritMTU(c *Config, given map[int]bool) {
 	mtu := make(map[string]int, len(c.Ports))
 	for i := range c.Ports {
 		if p := &c.Ports[i]; !p.IsVLAN() {
@@ -57,7 +58,7 @@ func inheritMTU(c *Config, given func(path string) bool) {
 		}
 	}
 	for i := range c.Ports {
-		if p := &c.Ports[i]; p.IsVLAN() && !given(element("ports", i)+".mtu") {
+		if p := &c.Ports[i]; p.IsVLAN() && !given[i] {
 			p.MTU = mtu[p.Parent]
 		}
 	}

@@ -52,9 +52,9 @@ func Parse(name string, doc []byte, known ...string) (*Config, error) {
 	}
 
 	var c Config
-	d := decoder{given: map[string]bool{}}
-	d.table("", tree, reflect.ValueOf(&c).Elem())
-	inheritMTU(&c, func(path string) bool { return d.given[path] })
+	d := decoder{mtus: map[int]bool{}}
+	d.table(&place{}, tree, reflect.ValueOf(&c).Elem())
+	inheritMTU(&c, d.mtus)
 
 	faults := append(d.faults, d.faults.withoutConsequences(c.Validate(known...))...)
 	if len(faults) > 0 {

@@ -83,7 +83,7 @@ func ParseTimeouts(texts map[string]string) (map[string]Duration, Faults) {
 // Validate returns every fault of a policy that did not come in a Config.
 func (p *TimeoutPolicy) Validate() Faults {
 	v := &validator{c: &Config{}}
-	v.words("", reflect.ValueOf(p).Elem())
+	v.words(&place{}, reflect.ValueOf(p).Elem())
 	v.timeoutPolicy("", p)
 	return v.faults
 }

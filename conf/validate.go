@@ -66,7 +66,7 @@ const (
 // rules may name them.
 func (c *Config) Validate(known ...string) Faults {
 	v := &validator{c: c, known: known}
-	v.words("", reflect.ValueOf(c).Elem())
+	v.words(&place{}, reflect.ValueOf(c).Elem())
 	v.eal()
 	v.workers()
 	v.ports()
@@ -99,18 +99,22 @@ type validator struct {
 
 // words refuses a word that a Go caller made up or left out. A file's words were
 // looked at when they were decoded, with the key's presence in mind.
-func (v *validator) words(path string, value reflect.Value) {
+func (v *validator) words(at *place, value reflect.Value) {
 	switch value.Kind() {
 	case reflect.Struct:
 		if !isTable(value.Type()) {
 			return
 		}
 		for _, f := range tomlFields(value.Type()) {
-			v.words(join(path, f.key), value.Field(f.index))
+			if f.words {
+				here := at.join(f.key)
+				v.words(&here, value.Field(f.index))
+			}
 		}
 	case reflect.Slice:
 		for i := range value.Len() {
-			v.words(element(path, i), value.Index(i))
+			here := at.element(i)
+			v.words(&here, value.Index(i))
 		}
 	case reflect.String:
 		w, ok := value.Interface().(word)
@@ -118,10 +122,10 @@ func (v *validator) words(path string, value reflect.Value) {
 		case !ok:
 		case value.Len() > 0:
 			if fault := wordFault(value.String(), w.words()); fault != "" {
-				v.faults.add(path, "%s", fault)
+				v.faults.add(at.String(), "%s", fault)
 			}
 		case !isOptional(w):
-			v.faults.add(path, "is missing; want %s", strings.Join(w.words(), ", "))
+			v.faults.add(at.String(), "is missing; want %s", strings.Join(w.words(), ", "))
 		}
 	}
 }
