@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"ffwd/capture"
+	"ffwd/conf"
 )
 
 const trafficFlows = 20
@@ -129,6 +132,31 @@ func awaitTimeouts(t *testing.T, s *Switch, want ...string) {
 		}
 		return ""
 	})
+}
+
+// A reload that fails when its rules and policies are made already leaves none of their
+// references behind. TO-4, TO-6
+func TestFailedReloadLeavesNoReferences(t *testing.T) {
+	s := startTest(t, twoPorts+webPolicy+"[[rules]]\naction = \"accept\"\ntimeout = \"web\"\n")
+	awaitTimeouts(t, s, "web live2 0 1 0")
+	next := *s.Config()
+	next.Rules = slices.Concat(next.Rules, next.Rules, next.Rules)
+	extra := next.TimeoutPolicies[0]
+	extra.Name = "extra"
+	next.TimeoutPolicies = append(slices.Clone(next.TimeoutPolicies), extra)
+	next.Rules[1].Timeout = "extra"
+	next.Routes = []conf.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Type: conf.RouteProhibit, VRF: 9}}
+	for range 3 {
+		if _, err := s.Reload(&next); err == nil || !strings.Contains(err.Error(), "VRF 9") {
+			t.Fatalf("%v, want a fault of VRF 9", err)
+		}
+		awaitTimeouts(t, s, "web live2 0 1 0")
+	}
+	next.Routes = nil
+	if _, err := s.Reload(&next); err != nil {
+		t.Fatal(err)
+	}
+	awaitTimeouts(t, s, "extra live2 0 1 0", "web live3 0 2 0")
 }
 
 // post expects a status and an answer.
