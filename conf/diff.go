@@ -3,7 +3,9 @@ package conf
 import (
 	"encoding"
 	"fmt"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -116,45 +118,89 @@ func (c *Changes) compare(path string, old, new reflect.Value) {
 }
 
 // compareTables compares two lists of tables element by element, each with the
-// one of the same identity.
+// one of the same identity. What both have at the same place is passed over first: of a
+// million routes few change.
 func (c *Changes) compareTables(path string, old, new reflect.Value) {
-	before := make(map[string]int, old.Len())
-	for i := range old.Len() {
+	start := 0
+	for start < min(old.Len(), new.Len()) && sameElement(old.Index(start), new.Index(start)) {
+		start++
+	}
+	before := make(map[any]int, old.Len()-start)
+	for i := start; i < old.Len(); i++ {
 		before[identity(old.Index(i), i)] = i
 	}
-	for i := range new.Len() {
+	for i := start; i < new.Len(); i++ {
 		id := identity(new.Index(i), i)
 		was, known := before[id]
 		if !known {
-			c.note(Change{Path: element(path, i), New: id})
+			c.note(Change{Path: element(path, i), New: fmt.Sprint(id)})
 			continue
 		}
 		delete(before, id)
-		c.compare(element(path, i), old.Index(was), new.Index(i))
+		if !sameElement(old.Index(was), new.Index(i)) {
+			c.compare(element(path, i), old.Index(was), new.Index(i))
+		}
 	}
-	for i := range old.Len() {
+	if len(before) == 0 {
+		return
+	}
+	for i := start; i < old.Len(); i++ {
 		id := identity(old.Index(i), i)
 		if _, gone := before[id]; gone {
-			c.note(Change{Path: element(path, i), Old: id})
+			c.note(Change{Path: element(path, i), Old: fmt.Sprint(id)})
 		}
 	}
 }
 
-// identity tells an element of a list from the others and names it in a Change.
-func identity(v reflect.Value, i int) string {
-	switch t := v.Interface().(type) {
-	case Port:
-		return t.Name
-	case Route:
-		return fmt.Sprintf("%s vrf %d", t.Prefix, t.VRF)
-	case Neighbour:
-		return fmt.Sprintf("%s on %s", t.Address, t.Port)
-	case TimeoutPolicy:
-		return t.Name
-	case Rule:
-		return fmt.Sprintf("rule %d", i)
+// sameElement compares elements of lists by reference, which copies nothing.
+func sameElement(a, b reflect.Value) bool {
+	if x, isRoute := a.Addr().Interface().(*Route); isRoute {
+		return x.same(b.Addr().Interface().(*Route))
 	}
-	return fmt.Sprintf("entry %d", i)
+	return reflect.DeepEqual(a.Addr().Interface(), b.Addr().Interface())
+}
+
+// same is what reflect.DeepEqual says, for a million routes.
+func (r *Route) same(o *Route) bool {
+	return r.Prefix == o.Prefix && r.Type == o.Type && r.Via == o.Via && r.Port == o.Port && r.VRF == o.VRF &&
+		r.Counters == o.Counters && r.MTU == o.MTU && slices.Equal(r.Hops, o.Hops)
+}
+
+// Identities print as a Change names the element.
+type (
+	routeIdentity struct {
+		prefix netip.Prefix
+		vrf    int
+	}
+	neighbourIdentity struct {
+		address netip.Addr
+		port    string
+	}
+	placeIdentity struct {
+		kind  string
+		index int
+	}
+)
+
+func (r routeIdentity) String() string     { return fmt.Sprintf("%s vrf %d", r.prefix, r.vrf) }
+func (n neighbourIdentity) String() string { return fmt.Sprintf("%s on %s", n.address, n.port) }
+func (p placeIdentity) String() string     { return fmt.Sprintf("%s %d", p.kind, p.index) }
+
+// identity tells an element of a list from the others.
+func identity(v reflect.Value, i int) any {
+	switch t := v.Addr().Interface().(type) {
+	case *Port:
+		return t.Name
+	case *Route:
+		return routeIdentity{t.Prefix, t.VRF}
+	case *Neighbour:
+		return neighbourIdentity{t.Address, t.Port}
+	case *TimeoutPolicy:
+		return t.Name
+	case *Rule:
+		return placeIdentity{"rule", i}
+	}
+	return placeIdentity{"entry", i}
 }
 
 // isTable tells whether values of the type are TOML tables, not one value.

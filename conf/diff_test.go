@@ -1,6 +1,8 @@
 package conf
 
 import (
+	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -113,4 +115,33 @@ func changeLines(changes []Change) string {
 func flagsEqual(a, b Changes) bool {
 	return a.Rules == b.Rules && a.Routes == b.Routes && a.Neighbours == b.Neighbours &&
 		a.CTTimeouts == b.CTTimeouts && a.CTSettings == b.CTSettings && a.CTFragments == b.CTFragments && a.ICMPRate == b.ICMPRate && a.LogLevel == b.LogLevel
+}
+
+// What tells routes apart quickly tells them apart as reflection does: a field that is
+// added to a route must be compared too.
+func TestSameRoute(t *testing.T) {
+	base := Route{Hops: []Hop{{Weight: 1}}}
+	if !base.same(&Route{Hops: []Hop{{Weight: 1}}}) {
+		t.Error("equal routes differ")
+	}
+	for i := range reflect.TypeFor[Route]().NumField() {
+		other := base
+		switch field := reflect.ValueOf(&other).Elem().Field(i); field.Interface().(type) {
+		case netip.Prefix:
+			other.Prefix = netip.MustParsePrefix("10.0.0.0/8")
+		case netip.Addr:
+			other.Via = netip.MustParseAddr("10.0.0.1")
+		case []Hop:
+			other.Hops = []Hop{{Weight: 2}}
+		case int:
+			field.SetInt(1)
+		case bool:
+			field.SetBool(true)
+		default:
+			field.SetString("x")
+		}
+		if base.same(&other) {
+			t.Errorf("routes that differ in %s are the same", reflect.TypeFor[Route]().Field(i).Name)
+		}
+	}
 }
