@@ -31,6 +31,7 @@ type MirrorConfig struct {
 	receiveBytes   int           // of the notifications' buffers; 0: the default
 	resyncInterval time.Duration // as above
 	auditInterval  time.Duration // as above
+	auditPause     time.Duration // times as long as an audit took; 0: the default
 }
 
 // Mirror keeps the kernel's routes, neighbours and addresses in the FIB.
@@ -68,6 +69,9 @@ func OpenMirror(c MirrorConfig) (*Mirror, error) {
 	}
 	if c.auditInterval == 0 {
 		c.auditInterval = defaultAuditInterval
+	}
+	if c.auditPause == 0 {
+		c.auditPause = defaultAuditPause
 	}
 	m := &Mirror{routes: newRouteMirror(&c), neighbours: newNeighbourMirror(&c)}
 	m.feeds = [2]*feed{

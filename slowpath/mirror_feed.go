@@ -26,9 +26,9 @@ const (
 	// kernel that never rests costs a third of a core at most.
 	resyncPause = 2
 	// defaultAuditInterval is how often the view is compared with the kernel though
-	// nothing says that they differ, and auditPause as above: 1 % of a core.
+	// nothing says that they differ, and defaultAuditPause as above: 1 % of a core.
 	defaultAuditInterval = time.Minute
-	auditPause           = 100
+	defaultAuditPause    = 100
 	// tendInterval is how often a follower looks after what no event tells.
 	tendInterval = time.Second
 	// reopenMin and reopenMax bound the wait before a socket is opened again.
@@ -65,6 +65,7 @@ type feed struct {
 	bytes    int
 	interval time.Duration // between resyncs, at least
 	audits   time.Duration // between audits, at least
+	pause    time.Duration // between audits, times as long as one took
 	log      *slog.Logger
 	follower follower
 
@@ -97,7 +98,7 @@ type FeedStatus struct {
 }
 
 func newFeed(name string, c *MirrorConfig, groups []int, f follower) *feed {
-	return &feed{name: name, ns: c.Netns, groups: groups, bytes: c.receiveBytes, interval: c.resyncInterval, audits: c.auditInterval,
+	return &feed{name: name, ns: c.Netns, groups: groups, bytes: c.receiveBytes, interval: c.resyncInterval, audits: c.auditInterval, pause: c.auditPause,
 		log: c.Log, follower: f, state: FeedStatus{Name: name}}
 }
 
@@ -255,7 +256,7 @@ func (f *feed) follow(ctx context.Context) error {
 		case f.resyncDue && !f.draining && !now.Before(f.nextResync()):
 			_, err = f.resync(nil)
 			f.note(nil, func(s *FeedStatus) { s.Resyncs++ })
-		case !f.resyncDue && !f.replaying && !now.Before(f.audited.Add(max(f.audits, auditPause*f.took))):
+		case !f.resyncDue && !f.replaying && !now.Before(f.audited.Add(max(f.audits, f.pause*f.took))):
 			err = f.audit()
 		}
 		if err != nil {
