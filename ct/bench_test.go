@@ -11,31 +11,6 @@ import (
 
 const benchBurst = 64
 
-// BenchmarkLookup measures Lookup alone on established UDP flows, burst 64, in
-// random order: keys and hashes are ready, as the Tuple stage leaves them.
-func BenchmarkLookup(b *testing.B) {
-	for _, n := range []int{1000, 64 << 10, 1 << 20, 4 << 20} {
-		b.Run(fmt.Sprintf("flows=%d", n), func(b *testing.B) {
-			table, order := filled(b, n)
-			timeouts := DefaultTimeouts()
-			burst := &packet.Burst{N: benchBurst}
-			at := 0
-			b.ResetTimer()
-			for b.Loop() {
-				for i := range benchBurst {
-					burst.Pkts[i] = order[at]
-					at = (at + 1) % len(order)
-				}
-				table.Lookup(burst, timeouts)
-			}
-			if table.Invalid != 0 || burst.Pkts[0].Flow == 0 {
-				b.Fatal("missed")
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchBurst), "ns/pkt")
-		})
-	}
-}
-
 // BenchmarkTuple measures key and hash from the header.
 func BenchmarkTuple(b *testing.B) {
 	for _, of := range []func(int) tuple{udp4, udp6} {

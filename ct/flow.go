@@ -20,7 +20,7 @@ type Flow struct {
 // Flags of a flow.
 const (
 	inUse   = 1
-	settled = 2   // IPv4, without a timeout policy, and nothing that a packet says changes its state, but that there was a reply
+	settled = 2   // without a timeout policy, and nothing that a packet says changes its state, but that there was a reply
 	assured = 4   // early drop spares it
 	early   = 8   // it is in the wheel for its shorter timeout already, see Table.refresh
 	noted   = 64  // cold.note is valid

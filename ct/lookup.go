@@ -16,64 +16,78 @@ import (
 //
 // It works in passes over the burst, so that the cache misses of its packets
 // overlap: all buckets are prefetched, then all tags matched and the candidate
-// flows prefetched, then all flows compared. Packets that need more than their
-// flow's line come last; those of one flow keep their order unless the flow is
-// settled, where order changes nothing but whether a packet of the original
-// direction counts as new when the first reply is in the same burst.
+// flows prefetched, then all flows compared and the packets joined, in their order.
 // Source: CT-1, CT-2. Cost: docs/decisions/0002-flow-table.md.
 func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	pkts := b.Live()
-	n := len(pkts)
-	if n == 0 {
+	if len(pkts) == 0 {
 		return
 	}
-	t.match(pkts)
-	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &t.candidates[0], n)
 	now := Tick(b.NowNs)
 	t.latestNs = b.NowNs
-	others := t.touch(pkts, now, timeouts)
-	t.prefetchWindows(pkts, others)
-	for len(others) > 0 {
-		n := t.touchTCP(pkts, others, now, timeouts)
-		if others = others[n:]; len(others) == 0 {
-			return
+	t.match(pkts)
+	if t.Flows6 > 0 {
+		t.prefetchEnds(len(pkts))
+	}
+	candidates := t.candidates[:len(pkts)]
+	at := t.touch(pkts, candidates, now, timeouts)
+	if at < len(pkts) {
+		t.prefetchWindows(pkts[at:], candidates[at:])
+	}
+	for at < len(pkts) {
+		n := t.touchTCP(pkts[at:], candidates[at:], now, timeouts)
+		if at += n; n == 0 {
+			if p := &pkts[at]; p.Verdict == packet.Continue {
+				t.lookup(p, candidates[at], now, timeouts)
+			}
+			at++
 		}
-		if p := &pkts[others[0]]; p.Verdict == packet.Continue {
-			t.lookup(p, t.candidates[others[0]], now, timeouts)
-		}
-		others = others[1:]
+		at += t.touch(pkts[at:], candidates[at:], now, timeouts)
 	}
 }
 
-// touch joins the packets of the common case, all in one cache line: a flow that
-// was found at once, and whose tracker and place in the wheel stay as they are.
-// It returns the indices of the others, and calls nothing: around a call the
-// compiler keeps the loop's variables on the stack (2 cycles per packet).
-func (t *Table) touch(pkts []packet.Packet, now uint32, timeouts *Timeouts) (others []uint8) {
-	n := 0
-	for i, flow := range t.candidates[:len(pkts)] {
-		p, f := &pkts[i], t.flow(flow)
-		if f.k0 == p.Key0 && f.k1 == p.Key1 && p.Verdict == packet.Continue {
-			flags := uint32(f.flags)
-			dir := (uint32(p.Flags) ^ flags) / origSwapped & 1
-			packets := f.packets[dir] + 1
-			lives := timeouts.at(f.state)
-			deadline := now + lives
-			// Settled, and a reply only where one has been seen before. The deadline neither
-			// comes closer nor has passed: it is behind now, and not behind the new one.
-			if (dir*seenReply|settled)&^flags == 0 && packets != 0 && deadline-f.deadline < lives {
-				p.Flags |= uint8(dir * seenReply)
-				p.State, p.Flow = packet.CtNew+packet.CtState(flags/seenReply&1), flow
-				f.bytes[dir] += uint64(p.L3Len())
-				f.packets[dir] = packets
-				f.deadline = deadline
-				continue
-			}
+// prefetchEnds asks the cache for the addresses of the IPv6 flows among the first n
+// candidates.
+func (t *Table) prefetchEnds(n int) {
+	lines := 0
+	for _, flow := range t.candidates[:n] {
+		t.lines[lines&(packet.MaxBurst-1)] = flow - t.first6
+		if t.isIPv6(flow) {
+			lines++
 		}
-		t.others[n&(packet.MaxBurst-1)] = uint8(i)
-		n++
 	}
-	return t.others[:n]
+	mem.Prefetch(t.addressBase, unsafe.Sizeof(addresses{}), &t.lines[0], lines)
+}
+
+// touch joins the packets of the common case: a flow that was found at once, and whose
+// tracker and place in the wheel stay as they are. All that takes is its cache line, and
+// of IPv6 its addresses. It stops at the first packet that wants more and returns how
+// many came before. It calls nothing: around a call the compiler keeps the loop's
+// variables on the stack (2 cycles per packet).
+func (t *Table) touch(pkts []packet.Packet, candidates []uint32, now uint32, timeouts *Timeouts) int {
+	for i, flow := range candidates[:len(pkts)] {
+		p, f := &pkts[i], t.flow(flow)
+		marks, flags := uint32(p.Flags), uint32(f.flags)
+		if f.k0 != p.Key0 || f.k1 != p.Key1 || p.Verdict != packet.Continue {
+			return i
+		}
+		dir := (marks ^ flags) / origSwapped & 1
+		packets := f.packets[dir] + 1
+		lives := timeouts.at(f.state)
+		deadline := now + lives
+		// Settled, and a reply only where one has been seen before. The deadline neither
+		// comes closer nor has passed: it is behind now, and not behind the new one.
+		if (dir*seenReply|settled)&^flags != 0 || packets == 0 || deadline-f.deadline >= lives ||
+			marks&packet.IsIPv6 != 0 && !t.sameEnds(p, flow) {
+			return i
+		}
+		p.Flags = uint8(marks | dir*seenReply)
+		p.State, p.Flow = packet.CtNew+packet.CtState(flags/seenReply&1), flow
+		f.bytes[dir] += uint64(p.L3Len())
+		f.packets[dir] = packets
+		f.deadline = deadline
+	}
+	return len(pkts)
 }
 
 // lookup joins a packet to its flow, of which candidate may be the one.
@@ -105,15 +119,13 @@ func (t *Table) keyless(p *packet.Packet) {
 	}
 }
 
-// match finds for each packet a flow in its home bucket with the tag of its
-// hash, or 0.
-func (t *Table) match(pkts []packet.Packet) {
-	homes, numBuckets := t.homes[:len(pkts)], uint64(t.numBuckets)
+// matchPlain is match in Go.
+func (t *Table) matchPlain(pkts []packet.Packet) {
+	homes, candidates := t.lines[:len(pkts)], t.candidates[:len(pkts)]
 	for i := range homes {
-		homes[i] = uint32(uint64(uint32(pkts[i].Hash)) * numBuckets >> 32) // as in home
+		homes[i] = t.home(pkts[i].Hash)
 	}
 	mem.Prefetch(t.bucketBase, unsafe.Sizeof(bucket{}), &homes[0], len(homes))
-	candidates := t.candidates[:len(homes)]
 	for i, home := range homes {
 		b := t.bucket(home)
 		flow := uint32(0)
@@ -122,6 +134,7 @@ func (t *Table) match(pkts []packet.Packet) {
 		}
 		candidates[i] = flow
 	}
+	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &candidates[0], len(candidates))
 }
 
 // find returns the flow with the packet's key, or 0.
@@ -144,12 +157,18 @@ func (t *Table) find(p *packet.Packet) uint32 {
 	return 0
 }
 
-// sameEnds compares the addresses of an IPv6 packet with those of a flow.
+// sameEnds compares the addresses of an IPv6 packet with those of an IPv6 flow. It is
+// small enough to be inlined into loops that call nothing.
 func (t *Table) sameEnds(p *packet.Packet, flow uint32) bool {
-	a := &t.addresses[flow-t.first6]
-	low, high := ends(p)
-	return *low == a.low && *high == a.high
+	const source = 8 // offset of the source address, right before the destination
+	a := (*addresses)(unsafe.Add(t.addressBase, uintptr(flow-t.first6)*unsafe.Sizeof(addresses{})))
+	first := unsafe.Add(p.Data, uintptr(p.L3)+source)
+	swap := p.Flags & packet.KeySwapped // the flag is 16, which is the length of an address
+	return *(*[16]byte)(unsafe.Add(first, swap)) == a.low && *(*[16]byte)(unsafe.Add(first, packet.KeySwapped-swap)) == a.high
 }
+
+// A flag of another value would not compile here.
+const _ = uint(packet.KeySwapped-16) + uint(16-packet.KeySwapped)
 
 // ends returns an IPv6 packet's addresses in key order.
 func ends(p *packet.Packet) (low, high *[16]byte) {
@@ -346,7 +365,7 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 // cost those that have none.
 func (t *Table) settle(flow uint32) {
 	f := t.flow(flow)
-	if f.flags&ruled != 0 || f.state == UDPAnswered || t.isIPv6(flow) {
+	if f.flags&ruled != 0 || f.state == UDPAnswered {
 		return
 	}
 	if proto := f.proto(); proto != packet.ProtoTCP && proto != packet.ProtoSCTP {

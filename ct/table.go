@@ -52,17 +52,18 @@ const fill = 7
 type Table struct {
 	Stats
 
-	secret     Secret
-	numBuckets uint32
-	bucketBase unsafe.Pointer
-	flowBase   unsafe.Pointer
-	windowBase unsafe.Pointer
-	settings   Settings
-	refusal    packet.Reason
-	readers    [MaxReaders]*Events
-	numReaders int
-	latestNs   int64  // the clock of the latest burst or expiry
-	first6     uint32 // index of the first IPv6 flow; IPv4 flows lie below
+	secret      Secret
+	numBuckets  uint32
+	bucketBase  unsafe.Pointer
+	flowBase    unsafe.Pointer
+	windowBase  unsafe.Pointer
+	addressBase unsafe.Pointer
+	settings    Settings
+	refusal     packet.Reason
+	readers     [MaxReaders]*Events
+	numReaders  int
+	latestNs    int64  // the clock of the latest burst or expiry
+	first6      uint32 // index of the first IPv6 flow; IPv4 flows lie below
 
 	flows     []Flow
 	cold      []cold
@@ -77,10 +78,8 @@ type Table struct {
 	tally   *tally     // this worker's
 	limits  [][2]uint8 // of rules, by flow; those of flows with countedRules
 
-	homes      [packet.MaxBurst]uint32 // scratch of Lookup: home buckets,
-	candidates [packet.MaxBurst]uint32 // then candidate flows,
-	others     [packet.MaxBurst]uint8  // then packets that are not of the common case
-	windows    [packet.MaxBurst]uint32 // and the flows of those among them that are TCP
+	candidates [packet.MaxBurst]uint32 // scratch of Lookup: candidate flows
+	lines      [packet.MaxBurst]uint32 // indices to prefetch
 
 	region *mem.Region
 }
@@ -125,20 +124,21 @@ func New(o Options) (*Table, error) {
 	}
 	at := func(off int) unsafe.Pointer { return unsafe.Add(region.Base(), off) }
 	t := &Table{
-		secret:     o.Secret,
-		numBuckets: uint32(numBuckets),
-		bucketBase: at(layout.buckets),
-		flowBase:   at(layout.flows),
-		windowBase: at(layout.windows),
-		settings:   DefaultSettings(),
-		first6:     uint32(1 + o.MaxFlows),
-		flows:      unsafe.Slice((*Flow)(at(layout.flows)), entries),
-		cold:       unsafe.Slice((*cold)(at(layout.cold)), entries),
-		addresses:  unsafe.Slice((*addresses)(at(layout.addresses)), o.MaxFlowsIPv6),
-		region:     region,
-		limits:     unsafe.Slice((*[2]uint8)(at(layout.limits)), entries),
-		policies:   o.Policies,
-		tallies:    o.Tallies,
+		secret:      o.Secret,
+		numBuckets:  uint32(numBuckets),
+		bucketBase:  at(layout.buckets),
+		flowBase:    at(layout.flows),
+		windowBase:  at(layout.windows),
+		addressBase: at(layout.addresses),
+		settings:    DefaultSettings(),
+		first6:      uint32(1 + o.MaxFlows),
+		flows:       unsafe.Slice((*Flow)(at(layout.flows)), entries),
+		cold:        unsafe.Slice((*cold)(at(layout.cold)), entries),
+		addresses:   unsafe.Slice((*addresses)(at(layout.addresses)), o.MaxFlowsIPv6),
+		region:      region,
+		limits:      unsafe.Slice((*[2]uint8)(at(layout.limits)), entries),
+		policies:    o.Policies,
+		tallies:     o.Tallies,
 	}
 	if t.tallies == nil {
 		t.tallies = new(Tallies)

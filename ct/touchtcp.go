@@ -8,106 +8,95 @@ import (
 	"ffwd/packet"
 )
 
-// prefetchWindows asks the cache for the windows of the TCP flows among others.
-func (t *Table) prefetchWindows(pkts []packet.Packet, others []uint8) {
-	n := 0
-	for _, i := range others {
-		t.windows[n&(packet.MaxBurst-1)] = t.candidates[i]
+// prefetchWindows asks the cache for the windows of the TCP flows among the candidates.
+func (t *Table) prefetchWindows(pkts []packet.Packet, candidates []uint32) {
+	lines := 0
+	for i, flow := range candidates[:len(pkts)] {
+		t.lines[lines&(packet.MaxBurst-1)] = flow
 		if pkts[i].Proto == packet.ProtoTCP {
-			n++
+			lines++
 		}
 	}
-	if n > 0 {
-		mem.Prefetch(t.windowBase, unsafe.Sizeof(window{}), &t.windows[0], n)
-	}
+	mem.Prefetch(t.windowBase, unsafe.Sizeof(window{}), &t.lines[0], lines)
 }
 
 // timestampsOnly is the start of the options that nearly all segments have:
 // two no-operations and timestamps. Source: RFC 7323 appendix A.
 const timestampsOnly = 0x0101080a
 
-// touchTCP joins the common segments of established IPv4 connections, in two
-// cache lines: data or an acknowledgement inside the windows that changes nothing
-// but them. It stops at the first packet that wants more and returns how many of
-// others it has joined, so that packets keep their order. Like touch, it calls
-// nothing. Whatever it leaves, trackTCP does in the same way and more.
-func (t *Table) touchTCP(pkts []packet.Packet, others []uint8, now uint32, timeouts *Timeouts) int {
+// touchTCP joins the common segments of established connections: data in sequence or
+// an acknowledgement, inside the windows, from a side whose largest window is known. All
+// that takes is the flow's cache line and its window. It stops at the first packet that
+// wants more and returns how many came before. Like touch, it calls nothing. Whatever it
+// leaves, trackTCP does in the same way and more.
+//
+// It asks for a little more than being inside, see window, where that is cheaper to
+// check: the segment is not behind others of its side, and what it has not acknowledged
+// is within the window that it announces, which is never above the largest one.
+func (t *Table) touchTCP(pkts []packet.Packet, candidates []uint32, now uint32, timeouts *Timeouts) int {
 	whole, inFlight := timeouts.at(TCPEstablished), min(timeouts.at(TCPUnacknowledged), timeouts.at(TCPEstablished))
-	first6 := t.first6
-	for n, i := range others {
-		p, flow := &pkts[i], t.candidates[i]
-		f := t.flow(flow)
-		if f.k0 != p.Key0 || f.k1 != p.Key1 || f.state != TCPEstablished || p.Verdict != packet.Continue ||
-			flow >= first6 || f.flags&(assured|noted|ruled) != assured || p.Flags&packet.IsFragment != 0 {
-			return n
+	for i, flow := range candidates[:len(pkts)] {
+		p, f := &pkts[i], t.flow(flow)
+		if f.k0 != p.Key0 || f.k1 != p.Key1 || f.state != TCPEstablished || f.flags&(assured|noted|ruled) != assured ||
+			p.Verdict != packet.Continue || p.Flags&packet.IsFragment != 0 || p.Flags&packet.IsIPv6 != 0 && !t.sameEnds(p, flow) {
+			return i
 		}
 		l4 := unsafe.Add(p.Data, uintptr(p.L3)+uintptr(p.L4))
 		h := (*[tcpHeaderLen]byte)(l4)
-		header := uint32(h[12]>>4) * 4
-		length := uint32(p.L3Len()) - uint32(p.L4)
-		if h[13]&(packet.TCPFin|packet.TCPSyn|packet.TCPRst|packet.TCPAck) != packet.TCPAck || length < header {
-			return n
+		header, bytes := uint32(h[12]&0xf0>>2), uint32(p.L3Len())
+		payload := bytes - uint32(p.L4) - header
+		if h[13]&(packet.TCPFin|packet.TCPSyn|packet.TCPRst|packet.TCPAck) != packet.TCPAck || int32(payload) < 0 {
+			return i
 		}
 		if header != tcpHeaderLen && (header != tcpHeaderLen+12 ||
 			binary.BigEndian.Uint32((*[4]byte)(unsafe.Add(l4, tcpHeaderLen))[:]) != timestampsOnly) {
-			return n
+			return i
 		}
 		dir := uint32(p.Flags^f.flags) / origSwapped & 1
 		w := t.window(flow)
-		from, to := &w.side[dir], &w.side[dir^1]
+		own, other := &w.side[dir], &w.side[dir^1]
 		seq, acked := binary.BigEndian.Uint32(h[4:]), binary.BigEndian.Uint32(h[8:])
 		raw := binary.BigEndian.Uint16(h[14:])
-		end := seq + length - header
-		opposite := uint32(to.maxWin) << (to.bits & scaleMask)
-		own := uint32(from.maxWin) << (from.bits & scaleMask)
-		announced := uint32(raw) << (from.bits & scaleMask)
-		// Inside, see window; and the end too, or the other side's window would be
-		// raised. A window of 0 has a timeout of its own.
-		if int32(from.maxEnd-end) < 0 || int32(end-from.end+opposite) < 0 || int32(to.end-acked) < 0 ||
-			int32(acked-to.end+max(own, maxAckLag)) < 0 || raw == 0 || from.maxWin == 0 || from.bits&sideAcked == 0 {
-			return n
+		end := seq + payload
+		ownBits, otherBits := own.bits, other.bits
+		announced := uint32(raw) << (ownBits & scaleMask)
+		// Differences are negative, or huge, where one is on the wrong side of the other. A
+		// window of 0 has a timeout of its own; sideAcked tells that maxAck is valid.
+		ahead, unacked := end-own.end, other.end-acked
+		if unacked > max(announced, maxAckLag) || uint32(raw)-1 >= uint32(own.maxWin) ||
+			int32(ahead|(own.maxEnd-end)|(acked-own.maxAck)) < 0 || ownBits&sideAcked == 0 {
+			return i
 		}
 		digest := segmentDigest(seq, acked, end, raw, int(dir))
 		if digest == w.side[Reply].more {
-			return n
+			return i
 		}
-		fromBits, toBits := from.bits, to.bits
-		if int32(end-from.end) > 0 {
-			fromBits |= sideUnacked
+		if ahead != 0 {
+			ownBits |= sideUnacked
 		}
-		if acked == to.end {
-			toBits &^= sideUnacked
+		if unacked == 0 {
+			otherBits &^= sideUnacked
 		}
 		lives := whole
-		if (fromBits|toBits)&sideUnacked != 0 {
+		if (ownBits|otherBits)&sideUnacked != 0 {
 			lives = inFlight
 		}
 		deadline, packets := now+lives, f.packets[dir]+1
 		if packets == 0 || int32(f.deadline-now) <= 0 || int32(deadline-f.deadline) < 0 && f.flags&early == 0 {
-			return n
+			return i
 		}
 		w.side[Reply].more = digest
-		more := w.side[Original].more&^(retransMask|connLastBack|connLastEnd) | uint8(dir*connLastBack)
-		from.bits, to.bits = fromBits, toBits
-		from.maxWin = max(from.maxWin, raw)
-		if int32(end-from.end) > 0 {
-			from.end = end
+		w.side[Original].more = w.side[Original].more&^(retransMask|connLastBack) | uint8(dir*connLastBack) | connLastEnd
+		own.bits, other.bits = ownBits, otherBits
+		own.end, own.maxAck = end, acked
+		if limit := acked + announced; int32(limit-other.maxEnd) > 0 {
+			other.maxEnd = limit
 		}
-		if end == from.end {
-			more |= connLastEnd
-		}
-		w.side[Original].more = more
-		if int32(acked-from.maxAck) > 0 {
-			from.maxAck = acked
-		}
-		if limit := acked + announced; int32(limit-to.maxEnd) > 0 {
-			to.maxEnd = limit
-		}
-		f.bytes[dir] += uint64(p.L3Len())
+		f.bytes[dir] += uint64(bytes)
 		f.packets[dir] = packets
 		f.deadline = deadline
 		p.Flags |= uint8(dir * seenReply)
 		p.State, p.Flow = packet.CtEstablished, flow
 	}
-	return len(others)
+	return len(pkts)
 }
