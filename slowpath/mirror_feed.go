@@ -306,7 +306,9 @@ func (f *feed) batch() error {
 			}
 		}
 	}
-	f.note(nil, func(s *FeedStatus) { s.Messages, s.ResyncDue = s.Messages+read, f.resyncDue || f.replaying || f.draining })
+	f.note(nil, func(s *FeedStatus) {
+		s.Messages, s.ResyncDue = s.Messages+read, f.resyncDue || f.replaying || f.draining
+	})
 	if read > 0 {
 		f.follower.settle()
 	}
