@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -44,6 +45,36 @@ func TestLimitsKeepTheirNumbers(t *testing.T) {
 	}
 }
 
+// CT-7: the number of a limit that no rule has any more is not another's while connections
+// count for it.
+func TestLimitKeepsItsNumberWhileItCounts(t *testing.T) {
+	const of = "[[rules]]\naction = \"drop\"\nprotocol = \"udp\"\nconn_max = 1000\n"
+	s := startTest(t, traffic(t, of, ""))
+	await(t, "flows that count for the limit", func() string {
+		if n := s.tallies.Flows(1); n != trafficFlows {
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
+	next := *s.Config()
+	next.Rules = next.Rules[1:]
+	if _, err := s.Reload(&next); err != nil {
+		t.Fatal(err)
+	}
+	other := *s.Config()
+	other.Rules = append([]conf.Rule{limitRule("in", 5)}, next.Rules...)
+	if _, err := s.Reload(&other); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, number := range s.limits {
+		if number == 1 {
+			t.Error("the connections of one limit count for another")
+		}
+	}
+}
+
 // CT-7: numbers run out with an error that says why, and nothing changes.
 func TestTooManyLimits(t *testing.T) {
 	s := &Switch{}
@@ -82,10 +113,13 @@ func TestSecondsUntilFull(t *testing.T) {
 	if got := until(900, 0); got != 0 {
 		t.Errorf("a table full but for the reserve: %v", got)
 	}
-	for second := range 100 {
+	for second := range 200 {
 		f.observe(start.Add(time.Duration(100+second)*time.Second), used(500, 0))
 	}
 	if got := until(500, 0); got != -1 {
 		t.Errorf("a table that does not grow is full in %v s", got)
+	}
+	if got := until(900, 0); got != 0 {
+		t.Errorf("a table that is full and does not grow: %v", got)
 	}
 }
