@@ -68,6 +68,7 @@ func ctCommand() *cobra.Command {
 	del, t := add("delete", "Delete connections", (*tracker).delete)
 	del.Flags().BoolVar(&t.all, "all", false, "delete every connection, if no filter is given")
 	add("events", "Follow connections as they come, change and go", (*tracker).events)
+	c.AddCommand(ctStats())
 	return c
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,6 +39,12 @@ func TestCt(t *testing.T) {
 	}
 	if out := run(exitOK, "count", "--proto", "tcp"); strings.TrimSpace(out) != "0" {
 		t.Errorf("count of TCP: %s", out)
+	}
+	if out := run(exitOK, "stats"); !regexp.MustCompile(`(?m)^ +IPv4 flows +100 +of 4096$`).MatchString(out) || !regexp.MustCompile(`(?m)^ +created +100$`).MatchString(out) {
+		t.Errorf("stats:\n%s", out)
+	}
+	if out := run(exitOK, "stats", "--json"); !strings.Contains(out, `"created": 100,`) || !strings.Contains(out, `"seconds_until_full": `) {
+		t.Errorf("stats: %s", out)
 	}
 	_, rest, _ := strings.Cut(lines[0], "sport=")
 	port, _, _ := strings.Cut(rest, " ")
