@@ -15,6 +15,7 @@ func policyDoc(keys string) string { return onePort + "[[timeout_policies]]\n" +
 func TestTimeoutPolicyFaults(t *testing.T) {
 	const tcp = "family = \"ipv4\"\nprotocol = \"tcp\"\n"
 	name := func(s string) string { return policyDoc("name = \"" + s + "\"\n" + tcp) }
+	var cases []faultCase
 	for _, tc := range []struct{ name, doc, want string }{
 		{"whole", policyDoc("name = \"web\"\n" + tcp + "timeouts = { established = \"2h\", close = \"1ms\" }\n"), ""},
 		{"no values", name("web"), ""},
@@ -51,17 +52,9 @@ func TestTimeoutPolicyFaults(t *testing.T) {
 			"9: timeout_policies[1].name: \"a\" is the name of an earlier policy"},
 		{"no tracking", name("a") + "[ct]\nenabled = false\n", "4: timeout_policies: have no use without connection tracking: ct.enabled is false"},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			_, err := Parse("f", []byte(tc.doc))
-			got := ""
-			if err != nil {
-				got = strings.ReplaceAll("\n"+err.Error(), "\nf:", "\n")[1:]
-			}
-			if got != tc.want {
-				t.Errorf("got:\n%s\nwant:\n%s", got, tc.want)
-			}
-		})
+		cases = append(cases, faultCase{tc.name, tc.doc, tc.want, "TO-1"})
 	}
+	checkFaults(t, cases)
 }
 
 // TO-3: a rule names a policy that its flows can take.
