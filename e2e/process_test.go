@@ -64,7 +64,7 @@ func launch(t *testing.T, ns *namespace, config string, flags ...string) *proces
 // ready waits until all ports are up.
 func (p *process) ready(t *testing.T) *process {
 	t.Helper()
-	eventually(t, "ffwd is not ready", func() bool {
+	await(t, "ffwd is ready", func() bool {
 		select {
 		case <-p.ended:
 			t.Fatalf("ffwd ended with code %d:\n%s", p.cmd.ProcessState.ExitCode(), p.stderr.String())

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -64,5 +66,28 @@ func TestKillAndRestart(t *testing.T) {
 				killed.checkNothingLeft(t)
 			})
 		}
+	}
+}
+
+// A second switch on the wires of the first is refused, and harms nothing.
+func TestSecondSwitchOnTheSameWires(t *testing.T) {
+	needRoot(t)
+	for _, v := range []variant{afPacket, afXDP} {
+		t.Run(v.name, func(t *testing.T) {
+			b := newBed(t, v, topology{})
+			config, err := os.ReadFile(filepath.Join(b.dir, "ffwd.toml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			second := writeFile(t, b.dir, "second.toml", bytes.ReplaceAll(config, []byte("/ffwd.sock"), []byte("/second.sock")))
+			p := launch(t, b.router, second)
+			p.wait(t)
+			if code := p.cmd.ProcessState.ExitCode(); code != 1 {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			wantMatch(t, p.stderr.String(), `^port lan: interface r0 is a port already`)
+			b.client.ping(t, b.server.ipv4, "-c", "3", "-i", "0.01")
+			b.stop(t)
+		})
 	}
 }

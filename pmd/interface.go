@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -52,6 +54,36 @@ func (p *Port) restoreMAC() error {
 		return nil
 	}
 	return p.wrap("restore the mac", err)
+}
+
+// claim holds a kernel interface for one port. The zero claim holds nothing.
+type claim struct{ socket *net.UnixConn }
+
+// claim takes the device's kernel interface, if it stands on one. Two switches on one
+// interface would both forward what comes in by a packet socket, and the second one's
+// AF_XDP socket, refused, takes the first one's program along. The claim is the name of
+// an abstract socket, which the namespace has once, and which goes with the process.
+func (d device) claim() (claim, error) {
+	name := d.kernelInterface()
+	if name == "" {
+		return claim{}, nil
+	}
+	iface, err := net.InterfaceByName(name)
+	if err != nil {
+		return claim{}, err
+	}
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: fmt.Sprintf("@ffwd/interface/%d", iface.Index)})
+	if errors.Is(err, unix.EADDRINUSE) {
+		return claim{}, refusal{fmt.Sprintf("interface %s is a port already, of this switch or of another one that runs: give each port its own", name), fs.ErrExist}
+	}
+	return claim{socket}, err
+}
+
+func (c claim) release() error {
+	if c.socket == nil {
+		return nil
+	}
+	return c.socket.Close()
 }
 
 // lendMTU gives the interface the port's MTU and remembers what it had.

@@ -30,6 +30,7 @@ func TestOnKernelInterfaces(t *testing.T) {
 	t.Run("packet socket", insidePacketSocket)
 	t.Run("link", insideLink)
 	t.Run("restored", insideRestored)
+	t.Run("claimed", insideClaimed)
 	t.Run("tap", insideTap)
 	t.Run("xdp", insideXDP)
 	t.Run("xdp with frames too large", insideXDPRefused)
@@ -248,6 +249,31 @@ func insideXDPRefused(t *testing.T) {
 	veth(t, "a0", "b0")
 	_, err := testRuntime.Open(PortConfig{Name: "a", Device: "net_af_xdp0,iface=a0", MTUBytes: 9000, RxQueues: 1, TxQueues: 1})
 	wantRefusal(t, err, nil, "port a: ", "page", "lower its mtu")
+}
+
+// An interface is one port's, until that is closed. A name that is another's now, of an
+// interface that was made since, is free.
+func insideClaimed(t *testing.T) {
+	checkPools(t)
+	veth(t, "a0", "b0")
+	again := PortConfig{Name: "again", Device: "net_af_packet1,iface=a0", RxQueues: 1, TxQueues: 1}
+	for range 2 {
+		p := openPort(t, PortConfig{Name: "a", Device: "net_af_packet0,iface=a0"})
+		_, err := testRuntime.Open(again)
+		wantRefusal(t, err, fs.ErrExist, "port again: ", "a0", "give each port its own")
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := openPort(t, PortConfig{Name: "a", Device: "net_af_packet0,iface=a0"})
+	ip(t, "link set a0 down")
+	ip(t, "link set a0 name c0")
+	ip(t, "link add a0 type veth peer name d0")
+	openPort(t, again)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ip(t, "link del c0")
 }
 
 func insideTap(t *testing.T) {

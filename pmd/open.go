@@ -59,7 +59,16 @@ func (r *Runtime) open(c PortConfig) (*Port, error) {
 	if dev.driver.tune != nil {
 		dev.args = dev.driver.tune(dev.args, c.MTUBytes)
 	}
-	return r.probe(c, dev)
+	claim, err := dev.claim()
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.probe(c, dev)
+	if err != nil {
+		return nil, errors.Join(err, claim.release())
+	}
+	p.claim = claim
+	return p, nil
 }
 
 // probe takes the device and undoes it if the configuration fails.
@@ -80,6 +89,9 @@ func (r *Runtime) probe(c PortConfig, dev device) (*Port, error) {
 	}
 	if err := p.configure(); err != nil {
 		p.freeQueues()
+		if dev.driver.kernelInterface && os.Geteuid() != 0 {
+			err = fmt.Errorf("%w: run as root or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF", err)
+		}
 		return nil, errors.Join(err, id.Close(), bindings.RemoveDevice(p.info.Device), p.RestoreInterface())
 	}
 	return p, nil

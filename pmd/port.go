@@ -93,8 +93,9 @@ type Port struct {
 	nTx   int // device queues behind tx
 
 	mac          net.HardwareAddr
-	promiscuous  bool                             // set by us, to be taken back
-	mtuBefore    atomic.Int64                     // of the kernel interface, to be given back; 0: nothing is
+	promiscuous  bool         // set by us, to be taken back
+	mtuBefore    atomic.Int64 // of the kernel interface, to be given back; 0: nothing is
+	claim        claim
 	macBefore    atomic.Pointer[net.HardwareAddr] // likewise
 	rssKey       []byte
 	symmetricRSS bool
@@ -231,7 +232,8 @@ func (p *Port) release() error {
 	errs = append(errs,
 		p.wrap("close", p.id.Close()),
 		p.wrap("close", bindings.RemoveDevice(p.info.Device)),
-		p.RestoreInterface())
+		p.RestoreInterface(),
+		p.claim.release())
 	p.freeQueues()
 	return errors.Join(errs...)
 }

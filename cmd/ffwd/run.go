@@ -61,6 +61,7 @@ the end, as one JSON object with --json. The log goes to standard error.`,
 func run(config *conf.Config, o runOptions) error {
 	screen := newScreen(os.Stdout, os.Stderr, !o.json)
 	log := control.NewLogger(screen.log(), config.Log)
+	signal.Ignore(syscall.SIGPIPE) // whoever reads our log may go; forwarding goes on
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -146,4 +147,23 @@ func TestHangupReloads(t *testing.T) {
 	p.awaitLog("changes=1")
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	decodeReport(t, p.wait())
+}
+
+// Whoever reads the log may go, as a pipe's reader does: forwarding goes on, and the end is
+// an orderly one.
+func TestLogReaderMayGo(t *testing.T) {
+	b := newBed(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	defer write.Close()
+	c := exec.Command(ffwd, "run", "-c", b.config("c.toml", b.endless()...), "--duration", "100ms", "--json")
+	c.Stderr = write
+	out, err := c.Output()
+	if err != nil || !strings.Contains(string(out), `"received":`) {
+		t.Errorf("%v: %s", err, out)
+	}
+	b.leftBehind(c.Process.Pid)
 }
