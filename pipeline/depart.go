@@ -29,26 +29,23 @@ func (s *Depart) Process(b *packet.Burst) {
 
 // settled makes the run the leading packets whose way is all that is left to be found.
 func (l *lane) settled(b *packet.Burst) {
-	pkts := b.Live()
-	family, least := pkts[0].Flags&packet.IsIPv6, uint32(0)
+	pkts, n, least := b.Live(), 0, uint32(0)
+	family := pkts[0].Flags & packet.IsIPv6
 	if l.table != nil {
 		least = 1 // flow 0 is none
 	}
-	l.n, l.ipv6 = 0, family != 0
-	for i := range pkts {
+	for i := range pkts[:min(len(pkts), packet.MaxBurst)] {
 		p := &pkts[i]
 		if p.Verdict != packet.Continue || p.Flow < least || p.L3 != packet.EthernetLen || p.Flags&packet.IsIPv6 != family {
-			return
+			break
 		}
-		l.size[i&(packet.MaxBurst-1)] = uint16(p.L3Len())
-		if l.ipv6 {
-			if linkLocal6(p.IPv6().Src()) {
-				return
-			}
-			l.dst6[i&(packet.MaxBurst-1)] = p.IPv6().Dst()
-		} else {
+		l.data[i&(packet.MaxBurst-1)], l.size[i&(packet.MaxBurst-1)] = p.Data, uint16(p.L3Len())
+		if family == 0 {
 			l.dst4[i&(packet.MaxBurst-1)] = p.IPv4().Dst()
+		} else if l.dst6[i&(packet.MaxBurst-1)] = p.IPv6().Dst(); linkLocal6(p.IPv6().Src()) {
+			break
 		}
-		l.n = i + 1
+		n++
 	}
+	l.n, l.ipv6 = n, family != 0
 }

@@ -41,11 +41,11 @@ func (s *Express) Process(b *packet.Burst) {
 // plain4 makes the run the leading frames that parsePlain would take. It returns the bytes
 // received in them.
 func (l *lane) plain4(mbufs []*packet.Mbuf, mac uint64) (bytes uint64) {
-	l.n, l.ipv6 = 0, false
-	macLE := bits.ReverseBytes64(mac)
+	n, macLE := 0, bits.ReverseBytes64(mac)
 	for i, m := range mbufs[:min(len(mbufs), packet.MaxBurst)] {
 		length, flags := m.DataLen, m.OlFlags
-		f := (*plainFrame)(m.Data())
+		data := m.Data()
+		f := (*plainFrame)(data)
 		if int(length) < len(plainFrame{}) || !isPlain(f, macLE) || flags&(packet.RxVLANStripped|packet.RxIPCksumBad) != 0 {
 			break
 		}
@@ -54,20 +54,21 @@ func (l *lane) plain4(mbufs []*packet.Mbuf, mac uint64) (bytes uint64) {
 			flags&packet.RxIPCksumGood == 0 && !(*packet.IPv4)(f[packet.EthernetLen:]).ChecksumOK() {
 			break
 		}
-		l.size[i], l.dst4[i] = total, binary.BigEndian.Uint32(f[30:])
+		l.data[i], l.size[i], l.dst4[i] = data, total, binary.BigEndian.Uint32(f[30:])
 		bytes += uint64(length)
-		l.n = i + 1
+		n++
 	}
+	l.n, l.ipv6 = n, false
 	return bytes
 }
 
 // plain6 is plain4 for the frames that parsePlain6 would take.
 func (l *lane) plain6(mbufs []*packet.Mbuf, mac uint64) (bytes uint64) {
-	l.n, l.ipv6 = 0, true
-	macLE := bits.ReverseBytes64(mac)
+	n, macLE := 0, bits.ReverseBytes64(mac)
 	for i, m := range mbufs[:min(len(mbufs), packet.MaxBurst)] {
 		length := m.DataLen
-		f := (*plainFrame6)(m.Data())
+		data := m.Data()
+		f := (*plainFrame6)(data)
 		if int(length) < len(plainFrame6{}) || !isPlain6(f, macLE) || m.OlFlags&packet.RxVLANStripped != 0 {
 			break
 		}
@@ -75,9 +76,10 @@ func (l *lane) plain6(mbufs []*packet.Mbuf, mac uint64) (bytes uint64) {
 		if !isWhole6(payload, length-packet.EthernetLen-packet.IPv6HeaderLen, f[20]) {
 			break
 		}
-		l.size[i], l.dst6[i] = packet.IPv6HeaderLen+payload, (*packet.IPv6)(f[packet.EthernetLen:]).Dst()
+		l.data[i], l.size[i], l.dst6[i] = data, packet.IPv6HeaderLen+payload, (*packet.IPv6)(f[packet.EthernetLen:]).Dst()
 		bytes += uint64(length)
-		l.n = i + 1
+		n++
 	}
+	l.n, l.ipv6 = n, true
 	return bytes
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"ffwd/fib"
 	"ffwd/packet"
@@ -19,11 +20,12 @@ import (
 // worker. Source: FF-1, FF-5, FF-7, FF-9, FF-12, FF-14.
 type lane struct {
 	*Worker
-	n    int                        // packets in the run
-	ipv6 bool                       // their family
-	size [packet.MaxBurst]uint16    // bytes of L3
-	dst4 [packet.MaxBurst]uint32    // of IPv4
-	dst6 [packet.MaxBurst]*[16]byte // of IPv6
+	n    int                             // packets in the run
+	ipv6 bool                            // their family
+	data [packet.MaxBurst]unsafe.Pointer // first byte of the frame: the mbuf may be out of the near caches
+	size [packet.MaxBurst]uint16         // bytes of L3
+	dst4 [packet.MaxBurst]uint32         // of IPv4
+	dst6 [packet.MaxBurst]*[16]byte      // of IPv6
 	to   [packet.MaxBurst]fib.AdjacencyIndex
 }
 
@@ -63,13 +65,14 @@ func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (n int, oneW
 		return 0, false
 	}
 	le, first, differ := binary.LittleEndian, lines[l.to[0]].Iface, uint16(0)
+	ipv6 := l.ipv6
 	for i, m := range mbufs {
 		a, size := &lines[l.to[i]], l.size[i]
-		f := (*plainFrame)(m.Data())
+		f := (*plainFrame)(l.data[i])
 		if a.Kind != fib.Forward || a.L2Len != packet.EthernetLen || uint32(size) > a.MTUBytes {
 			return i, differ == 0
 		}
-		if l.ipv6 {
+		if ipv6 {
 			if f[packet.EthernetLen+7] <= 1 {
 				return i, differ == 0
 			}
