@@ -151,7 +151,7 @@ func (s *Secret) quoteKey(p *packet.Packet, zone uint16) {
 	ports := q.portsLE
 	if p.Is(packet.IsIPv6) {
 		low, high := (*[16]byte)(q.src), (*[16]byte)(q.dst)
-		if behind(low, high, ports) {
+		if behind(low, high, ports) != 0 {
 			p.Flags |= packet.KeySwapped
 			low, high, ports = high, low, bits.RotateLeft32(ports, 16)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+	"unsafe"
 
 	"ffwd/packet"
 )
@@ -132,27 +133,24 @@ func (s *Secret) tuple4(p *packet.Packet, zone uint16) {
 }
 
 func (s *Secret) tuple6(p *packet.Packet, zone uint16) {
-	low, high, ports := p.IPv6().Src(), p.IPv6().Dst(), p.PortsLE
-	if behind(low, high, ports) {
-		p.Flags |= packet.KeySwapped
-		low, high, ports = high, low, bits.RotateLeft32(ports, 16)
-	}
+	src := unsafe.Pointer(p.IPv6().Src()) // and behind it the destination
+	ports := p.PortsLE
+	swap := behind((*[16]byte)(src), (*[16]byte)(unsafe.Add(src, 16)), ports)
+	low, high := (*[16]byte)(unsafe.Add(src, 16*swap)), (*[16]byte)(unsafe.Add(src, 16-16*swap))
+	p.Flags |= uint8(swap) * packet.KeySwapped
 	p.Key0 = s.digest(low, high)
-	p.Key1 = uint64(ports)<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family6
+	p.Key1 = uint64(bits.RotateLeft32(ports, int(16*swap)))<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family6
 	p.Hash = s.hash(p.Key0, p.Key1)
 }
 
-// behind reports whether end a sorts behind end b; ports are those of a and b.
-func behind(a, b *[16]byte, ports uint32) bool {
-	a0, b0 := binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(b[:])
-	if a0 != b0 {
-		return a0 > b0
-	}
-	a1, b1 := binary.BigEndian.Uint64(a[8:]), binary.BigEndian.Uint64(b[8:])
-	if a1 != b1 {
-		return a1 > b1
-	}
-	return ports > bits.RotateLeft32(ports, 16)
+// behind returns 1 if end a sorts behind end b, else 0; ports are those of a and b. It is
+// the borrow of b - a: as directions come in any order, a branch would be mispredicted.
+func behind(a, b *[16]byte, ports uint32) uint64 {
+	be := binary.BigEndian
+	_, borrow := bits.Sub64(uint64(bits.RotateLeft32(ports, 16)), uint64(ports), 0)
+	_, borrow = bits.Sub64(be.Uint64(b[8:]), be.Uint64(a[8:]), borrow)
+	_, borrow = bits.Sub64(be.Uint64(b[:]), be.Uint64(a[:]), borrow)
+	return borrow
 }
 
 // digest is a keyed 64-bit digest of an ordered pair of IPv6 addresses.

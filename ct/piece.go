@@ -95,7 +95,7 @@ func datagramOf(p *packet.Packet, f *piece, where uint32) (k datagramKey) {
 func (s *Secret) FragmentHome(p *packet.Packet, where uint32) uint64 {
 	if p.Is(packet.IsIPv6) {
 		low, high := p.IPv6().Src(), p.IPv6().Dst()
-		if behind(low, high, 0) {
+		if behind(low, high, 0) != 0 {
 			low, high = high, low
 		}
 		return s.hash(s.digest(low, high), uint64(where)<<8|family6)
