@@ -52,10 +52,14 @@ func reservedArgument(word string) bool {
 	return strings.HasPrefix(strings.TrimLeft(name, "-v"), "h") && !strings.HasPrefix(name, "--") // -h, -vh
 }
 
-// FreeHugePagesMB returns how many MiB of huge pages of all sizes and sockets are
-// free. Another process may take them at any time.
-func FreeHugePagesMB() int {
-	dirs, _ := filepath.Glob("/sys/kernel/mm/hugepages/hugepages-*kB")
+// FreeHugePagesMB returns how many MiB of huge pages of all sizes and sockets can be
+// had. Another process may take them at any time.
+func FreeHugePagesMB() int { return freeHugePagesMB("/sys/kernel/mm/hugepages") }
+
+// freeHugePagesMB leaves out pages that are free, but promised to somebody who has not
+// touched them yet.
+func freeHugePagesMB(root string) int {
+	dirs, _ := filepath.Glob(filepath.Join(root, "hugepages-*kB"))
 	var kb int
 	for _, dir := range dirs {
 		size, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(dir), "hugepages-"), "kB"))
@@ -66,7 +70,8 @@ func FreeHugePagesMB() int {
 		if err != nil {
 			continue
 		}
-		kb += size * free
+		promised, _ := strconv.Atoi(sysfsLine(filepath.Join(dir, "resv_hugepages")))
+		kb += size * max(free-promised, 0)
 	}
 	return kb >> 10
 }
@@ -78,6 +83,7 @@ func (o EALOptions) explain(cause string) string {
 	}
 	remedies := []struct{ symptom, remedy string }{
 		{"unrecognized option", "see 'dpdk-testpmd --help' for the EAL's arguments"},
+		{"init memory", o.memoryRemedy()},
 		{"hugepage", fmt.Sprintf("%d MB of huge pages are free; reserve more or run without huge pages", FreeHugePagesMB())},
 		{"Permission denied", "run as root or with CAP_SYS_ADMIN, CAP_IPC_LOCK and CAP_NET_ADMIN"},
 		{"physical addresses", "run as root, or add --iova-mode=va"},
@@ -90,6 +96,15 @@ func (o EALOptions) explain(cause string) string {
 		}
 	}
 	return cause
+}
+
+// memoryRemedy is for memory that was there when it was looked for.
+func (o EALOptions) memoryRemedy() string {
+	if o.HugePages {
+		return fmt.Sprintf("%d MB of huge pages are needed and %d MB are free now, somebody else may have taken the others: reserve more or run without huge pages",
+			o.MemoryMB, FreeHugePagesMB())
+	}
+	return fmt.Sprintf("%d MB are needed: lower the number of mbufs, or see ulimit and cgroup limits", o.MemoryMB)
 }
 
 // sysfsLine returns the first line of a small kernel file, or "" if it is not there.

@@ -133,6 +133,11 @@ func Start(o Options) (*Runtime, error) {
 			return nil, fmt.Errorf("start: %d mbufs on %d sockets need %d MB of huge pages, %d MB are free: reserve more (/sys/kernel/mm/hugepages/*/nr_hugepages), lower the number of mbufs, or run without huge pages",
 				o.Mbufs, len(o.Sockets), needMB, free)
 		}
+		// Taken at once, as long as nobody else has: DPDK ends the process where it finds
+		// none later (rte_eth_dev_allocate). By node it cannot be said with -m.
+		if o.MemoryMB = 0; len(o.Sockets) == 1 {
+			o.MemoryMB = needMB
+		}
 	} else if o.MemoryMB == 0 {
 		o.MemoryMB = needMB
 	}
