@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // queries leads DNS questions to a listener.
@@ -63,16 +62,35 @@ func (b *bed) listen(t *testing.T, args ...string) *exec.Cmd {
 	return b.listenTo(t, 0, args...)
 }
 
-// listenTo does so for the queue at a place of the configuration.
+// listenTo does so for the queue at a place of the configuration. The queue is free when the
+// workers have let go of the listener before, so that one who comes too early tries again.
 func (b *bed) listenTo(t *testing.T, queue int, args ...string) *exec.Cmd {
 	t.Helper()
+	var c *exec.Cmd
+	var ended chan struct{}
+	eventually(t, "nobody listens", func() bool {
+		select {
+		case <-ended:
+			ended = nil
+		default:
+		}
+		if ended == nil {
+			c, ended = b.startListener(t, args...)
+		}
+		return b.queues(t).Queues[queue].Listening
+	})
+	return c
+}
+
+// startListener starts a listener beside the switch; it is gone when the test ends.
+func (b *bed) startListener(t *testing.T, args ...string) (c *exec.Cmd, ended chan struct{}) {
+	t.Helper()
 	var log lockedBuffer
-	c := exec.Command("taskset", append([]string{"-c", hostCores}, args...)...)
+	c, ended = exec.Command("taskset", append([]string{"-c", hostCores}, args...)...), make(chan struct{})
 	c.Stdout, c.Stderr = &log, &log
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
 	go func() { c.Wait(); close(ended) }()
 	t.Cleanup(func() {
 		c.Process.Kill()
@@ -81,8 +99,7 @@ func (b *bed) listenTo(t *testing.T, queue int, args ...string) *exec.Cmd {
 			t.Logf("%v printed:\n%.2000s", args, log.String())
 		}
 	})
-	eventually(t, "nobody listens", func() bool { return b.queues(t).Queues[queue].Listening })
-	return c
+	return c, ended
 }
 
 func (b *bed) queueSocket() string { return filepath.Join(b.dir, "queue.sock") }
@@ -119,7 +136,7 @@ func TestDNSGuard(t *testing.T) {
 
 // flood sends datagrams to an echo, at most 1,000 per second, and prints what came back, and
 // how many it sent at most while nothing came: no less than so many milliseconds went by,
-// and a machine that lets the script wait adds nothing.
+// and a machine that lets the script wait adds nothing. It waits so many seconds for the rest.
 const flood = `
 import json, socket, sys, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -143,8 +160,10 @@ while time.monotonic() < end:
     time.sleep(0.001)
     take()
 quiet = max(quiet, sent - last)
-time.sleep(0.5)
-take()
+last = time.monotonic()
+while len(seen) < sent and time.monotonic() < last + float(sys.argv[3]):
+    time.sleep(0.01)
+    take()
 print(json.dumps({"sent": sent, "received": len(seen), "quiet": quiet}))
 `
 
@@ -166,6 +185,8 @@ func TestListenersComeAndGo(t *testing.T) {
 	b := newBed(t, afPacket, topology{settings: `
 [[queues]]
 number = 0
+stall = "4s"
+timeout = "5s"
 [[timeout_policies]]
 name = "brief"
 family = "ipv4"
@@ -184,23 +205,24 @@ timeout = "brief"
 		Sent, Received, Quiet int
 	}
 	run := func(t *testing.T, seconds int) (r result) {
-		out := b.client.run(t, "python3", script, b.server.ipv4, fmt.Sprint(seconds))
+		out := b.client.run(t, "python3", script, b.server.ipv4, fmt.Sprint(seconds), "10")
 		if err := json.Unmarshal([]byte(out), &r); err != nil {
 			t.Fatal(err, out)
 		}
 		return r
 	}
 	eventually(t, "the echo does not answer", func() bool {
-		out, _ := b.client.try(t, "python3", script, b.server.ipv4, "0.01")
+		out, _ := b.client.try(t, "python3", script, b.server.ipv4, "0.01", "0.5")
 		return out != "" && !strings.Contains(out, `"received": 0`)
 	})
 	t.Run("kill", func(t *testing.T) {
 		kill := func() (r result) {
 			l := b.slowest(t)
-			killed := make(chan error, 1)
-			time.AfterFunc(1500*time.Millisecond, func() { killed <- l.Process.Kill() })
-			if r = run(t, 3); <-killed != nil {
-				t.Error("the listener had gone before")
+			before := b.queues(t).Queues[0].Outcomes["confirmed"]
+			out := b.during(t, "the listener decides nothing", func() bool { return b.queues(t).Queues[0].Outcomes["confirmed"] > before+100 },
+				func() error { return l.Process.Kill() }, "python3", script, b.server.ipv4, "3", "10")
+			if err := json.Unmarshal([]byte(out), &r); err != nil {
+				t.Fatal(err, out)
 			}
 			q := b.queues(t).Queues[0]
 			t.Logf("%+v, outcomes %v", r, q.Outcomes)
@@ -249,6 +271,25 @@ timeout = "brief"
 	out := b.ffwd.client(t, "queue", "list")
 	wantMatch(t, out, `(?m)^\s*0\s+none\s`)
 	b.stop(t)
+}
+
+// during runs a command on the client, and does something as soon as a condition holds.
+func (b *bed) during(t *testing.T, what string, condition func() bool, do func() error, args ...string) string {
+	t.Helper()
+	var out, log lockedBuffer
+	c := b.client.command(t.Context(), args...)
+	c.Stdout, c.Stderr = &out, &log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, what, condition)
+	if err := do(); err != nil {
+		t.Error(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatalf("%v: %v: %s", args, err, log.String())
+	}
+	return out.String()
 }
 
 // policyUse is what refers to a timeout policy.

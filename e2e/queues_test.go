@@ -6,12 +6,11 @@ import (
 	"os"
 	"regexp"
 	"strconv"
-	"syscall"
 	"testing"
-	"time"
 )
 
-// spread leads everything to one of four queues.
+// spread leads everything to one of four queues. A machine so busy that a listener seems to
+// stall loses nothing for it.
 const spread = `
 [[queues]]
 number = 0
@@ -30,6 +29,7 @@ timeouts = { unreplied = "3s", replied = "3s" }
 action = "queue"
 queue = "0-3"
 bypass = true
+fail_open = true
 timeout = "brief"
 `
 
@@ -73,13 +73,16 @@ func TestQueuesOfSeveralWorkers(t *testing.T) {
 	b := newBed(t, afPacket, topology{cores: []int{0, 1}, settings: spread, metrics: "127.0.0.1:9475"})
 	b.server.start(t, "python3", writeFile(t, b.dir, "echo.py", []byte(echoScript)), b.server.ipv4)
 	script := writeFile(t, b.dir, "many.py", []byte(many))
-	send := func(t *testing.T, seconds string) {
+	check := func(t *testing.T, out string) {
 		t.Helper()
 		var r struct{ Sent, Received int }
-		out := b.client.run(t, "python3", script, b.server.ipv4, seconds)
 		if err := json.Unmarshal([]byte(out), &r); err != nil || r.Received != r.Sent || r.Sent == 0 {
 			t.Errorf("%v: %s; drops %v", err, out, b.ffwd.report(t).Drops)
 		}
+	}
+	send := func(t *testing.T, seconds string) {
+		t.Helper()
+		check(t, b.client.run(t, "python3", script, b.server.ipv4, seconds))
 	}
 	eventually(t, "the echo does not answer", func() bool {
 		out, _ := b.client.try(t, "python3", script, b.server.ipv4, "0.01")
@@ -104,12 +107,14 @@ func TestQueuesOfSeveralWorkers(t *testing.T) {
 	t.Run("figures", func(t *testing.T) { b.checkQueueFigures(t, before) })
 	t.Run("kill", func(t *testing.T) {
 		before := b.queues(t).Queues
-		killed := make(chan error, 1)
-		time.AfterFunc(time.Second, func() { killed <- listeners[2].Signal(syscall.SIGKILL) })
-		send(t, "2")
-		if err := <-killed; err != nil {
-			t.Fatal(err)
-		}
+		check(t, b.during(t, "a queue has nothing to do", func() bool {
+			for i, q := range b.queues(t).Queues {
+				if q.Outcomes["confirmed"] == before[i].Outcomes["confirmed"] {
+					return false
+				}
+			}
+			return true
+		}, func() error { return listeners[2].Kill() }, "python3", script, b.server.ipv4, "2"))
 		eventually(t, "the listener is not gone", func() bool { return !b.queues(t).Queues[2].Listening })
 		for i, q := range b.queues(t).Queues {
 			bypassed, confirmed := q.Outcomes["bypassed"]-before[i].Outcomes["bypassed"], q.Outcomes["confirmed"]-before[i].Outcomes["confirmed"]
