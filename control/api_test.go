@@ -50,7 +50,7 @@ func TestAPI(t *testing.T) {
 		want               string
 	}{
 		{"GET", "/v1/ports", "", 200, `"name":"lan.7","index":2,"vlan":7,"vrf":3`},
-		{"GET", "/v1/workers", "", 200, `"stages":[{"name":"parse"`},
+		{"GET", "/v1/workers", "", 200, `{"name":"parse","cycles_per_packet":`},
 		{"GET", "/v1/drops", "", 200, `"drops":{`},
 		{"GET", "/v1/mirror", "", 200, `"on":false,"because":"slow_path.enabled is off"`},
 		{"GET", "/v1/punts", "", 200, `{"on":false,"because":"slow_path.enabled is off","netns":"","from_kernel":0,"punts":[],"twins":[]}`},

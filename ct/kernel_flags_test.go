@@ -58,15 +58,18 @@ func TestEveryCombinationOfFlagsAgainstTheKernel(t *testing.T) {
 				port++
 			}
 		}
+		begun := time.Now()
 		early := o.list()
 		theirs := k.list(t, "tcp")
 		late := o.list()
+		took := int(time.Since(begun) / time.Second)
 		for port, c := range all {
 			a, inKernel := theirs[port]
 			x, inEarly := early[port]
 			y, inLate := late[port]
 			switch {
-			case c.same(a, x, y) && inKernel == (inEarly && inLate), !inKernel && inEarly != inLate: // it ended meanwhile
+			case c.same(a, x, y) && inKernel == (inEarly && inLate):
+			case inEarly && !inLate && (!inKernel || c.same(a, x, y) && a.expires <= took+2): // it ended meanwhile
 			case c.documented(x):
 				excused++
 			default:
