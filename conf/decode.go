@@ -200,7 +200,9 @@ type tomlField struct {
 
 func tomlFields(t reflect.Type) []tomlField {
 	if known, ok := fieldsOf.Load(t); ok {
-		return known.([]tomlField)
+		if fields, ok := known.([]tomlField); ok {
+			return fields
+		}
 	}
 	fields := make([]tomlField, t.NumField())
 	for i := range fields {

@@ -154,10 +154,12 @@ func (c *Changes) compareTables(path string, old, new reflect.Value) {
 
 // sameElement compares elements of lists by reference, which copies nothing.
 func sameElement(a, b reflect.Value) bool {
-	if x, isRoute := a.Addr().Interface().(*Route); isRoute {
-		return x.same(b.Addr().Interface().(*Route))
+	x, y := a.Addr().Interface(), b.Addr().Interface()
+	if r, isRoute := x.(*Route); isRoute {
+		o, alike := y.(*Route)
+		return alike && r.same(o)
 	}
-	return reflect.DeepEqual(a.Addr().Interface(), b.Addr().Interface())
+	return reflect.DeepEqual(x, y)
 }
 
 // same is what reflect.DeepEqual says, for a million routes.
