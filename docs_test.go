@@ -76,7 +76,7 @@ func TestPagesNameWhatExists(t *testing.T) {
 		}
 		for _, q := range quoted.FindAllStringSubmatch(text, -1) {
 			name := q[1]
-			found := true
+			var found bool
 			if m := method.FindStringSubmatch(name); m != nil {
 				found = regexp.MustCompile(`(?m)^(func \(\w* ?\*?` + m[1] + `(\[\w+\])?\) |\t)` + m[2] + `\b`).Match(all)
 			} else if m := probe.FindString(name); m != "" {

@@ -31,7 +31,7 @@ type MirrorConfig struct {
 	receiveBytes   int           // of the notifications' buffers; 0: the default
 	resyncInterval time.Duration // as above
 	auditInterval  time.Duration // as above
-	auditPause     time.Duration // times as long as an audit took; 0: the default
+	auditPause     int           // times as long as an audit took; 0: the default
 }
 
 // Mirror keeps the kernel's routes, neighbours and addresses in the FIB.

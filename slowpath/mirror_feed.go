@@ -65,7 +65,7 @@ type feed struct {
 	bytes    int
 	interval time.Duration // between resyncs, at least
 	audits   time.Duration // between audits, at least
-	pause    time.Duration // between audits, times as long as one took
+	pause    int           // between audits, times as long as one took
 	log      *slog.Logger
 	follower follower
 
@@ -256,7 +256,7 @@ func (f *feed) follow(ctx context.Context) error {
 		case f.resyncDue && !f.draining && !now.Before(f.nextResync()):
 			_, err = f.resync(nil)
 			f.note(nil, func(s *FeedStatus) { s.Resyncs++ })
-		case !f.resyncDue && !f.replaying && !now.Before(f.audited.Add(max(f.audits, f.pause*f.took))):
+		case !f.resyncDue && !f.replaying && !now.Before(f.audited.Add(max(f.audits, time.Duration(f.pause)*f.took))):
 			err = f.audit()
 		}
 		if err != nil {
