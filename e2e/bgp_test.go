@@ -81,7 +81,7 @@ func checkBGP(t *testing.T, b *bed) {
 	b.reachable(t, true)
 }
 
-// awaitRoutes waits until the router forwards by as many IPv4 routes of BIRD's, or by none.
+// awaitRoutes waits until the router forwards by as many IPv4 routes of BIRD's and the IPv6 one, or by none.
 func (b *bed) awaitRoutes(t *testing.T, n int) {
 	t.Helper()
 	defer func() {
@@ -92,7 +92,10 @@ func (b *bed) awaitRoutes(t *testing.T, n int) {
 	await(t, fmt.Sprintf("%d routes", n), func() bool {
 		if b.ffwd == nil {
 			have := strings.Count(b.router.run(t, "ip", "route", "show", "proto", "bird"), "\n")
-			return have >= n && (n > 0 || have == 0)
+			if n == 0 {
+				return have == 0
+			}
+			return have >= n && b.router.run(t, "ip", "-6", "route", "show", "proto", "bird") != ""
 		}
 		var status struct{ Routes map[string]int }
 		if err := b.ffwd.get("/v1/mirror", &status); err != nil {
@@ -101,7 +104,7 @@ func (b *bed) awaitRoutes(t *testing.T, n int) {
 		if n == 0 {
 			return status.Routes["installed"] < 10
 		}
-		return status.Routes["installed"] >= n
+		return status.Routes["installed"] > n // one of IPv6 besides
 	})
 }
 

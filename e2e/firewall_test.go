@@ -111,7 +111,7 @@ func checkReload(t *testing.T, b *bed) {
 			silent++
 		}
 	}
-	if len(r.Intervals) < 10 || silent > len(r.Intervals)/4 {
+	if len(r.Intervals) < 5 || silent > len(r.Intervals)/4 {
 		t.Errorf("in %d of %d intervals nothing was sent", silent, len(r.Intervals))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -71,13 +72,23 @@ func (n *namespace) host(args ...string) {
 	}
 }
 
-// ip runs ip in the namespace, with a command in each line.
+// ip runs ip in the namespace, with a command in each line: at once for all up to the
+// next that names a family, -4 or -6, which a batch has one of.
 func (n *namespace) ip(lines ...string) {
 	n.t.Helper()
-	c := exec.Command("ip", "-n", n.name, "-batch", "-")
-	c.Stdin = strings.NewReader(strings.Join(lines, "\n"))
-	if out, err := c.CombinedOutput(); err != nil {
-		n.t.Fatalf("%q: %v: %s", lines, err, out)
+	for len(lines) > 0 {
+		args, count := []string{"ip", "-n", n.name}, 1
+		if family, _, named := strings.Cut(lines[0], " "); named && strings.HasPrefix(family, "-") {
+			args, lines[0] = append(args, family), strings.TrimPrefix(lines[0], family)
+		} else if count = slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "-") }); count < 0 {
+			count = len(lines)
+		}
+		c := exec.Command(args[0], append(args[1:], "-batch", "-")...)
+		c.Stdin = strings.NewReader(strings.Join(lines[:count], "\n"))
+		if out, err := c.CombinedOutput(); err != nil {
+			n.t.Fatalf("%q: %v: %s", lines[:count], err, out)
+		}
+		lines = lines[count:]
 	}
 }
 

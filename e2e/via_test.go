@@ -99,8 +99,8 @@ func (h *host) up() {
 	h.ip("link set m0 up",
 		fmt.Sprintf("neigh replace 10.3.3.1 dev m0 lladdr %s nud permanent", h.gwMAC),
 		fmt.Sprintf("neigh replace fd01:3::1 dev m0 lladdr %s nud permanent", h.gwMAC),
-		"-4 route replace 10.1.1.0/24 via 10.3.3.1 dev m0",
-		"-6 route replace fd01:1::/64 via fd01:3::1 dev m0")
+		"route replace 10.1.1.0/24 via 10.3.3.1 dev m0",
+		"route replace fd01:1::/64 via fd01:3::1 dev m0")
 }
 
 // says makes the host tell its name for every line that it is sent on either port.
