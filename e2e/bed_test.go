@@ -140,6 +140,7 @@ func (b *bed) quiet() {
 		n.sysctl(map[string]string{
 			"ipv6/conf/all/accept_dad": "0", "ipv6/conf/default/accept_dad": "0", "ipv6/conf/default/accept_ra": "0",
 			"ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0",
+			"ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0",
 		})
 	}
 	if b.variant != kernel {
@@ -192,8 +193,7 @@ func (h *host) forgetPaths() {
 
 // kernelRouter makes the router's kernel do what config says to ffwd.
 func (b *bed) kernelRouter() {
-	b.router.sysctl(map[string]string{"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1",
-		"ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0"})
+	b.router.sysctl(map[string]string{"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"})
 	near := "r0"
 	if b.vlan != 0 {
 		near = newTrunk(b.t, b.router, "r0", b.vlan, b.client.gwMAC).tap

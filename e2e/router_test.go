@@ -229,10 +229,16 @@ func checkLateNeighbour(t *testing.T, b *bed) {
 	b.client.ping(t, late, "-c", "1", "-W", "2")
 }
 
+// checkTraceroute asks up to three times: traceroute 2.1.2 sometimes gets no further when
+// an answer comes while it reads the one before. It then polls a socket that has an error
+// and an empty error queue for ever, and prints stars. With the kernel as router, too.
 func checkTraceroute(t *testing.T, b *bed) {
 	for _, method := range [][]string{nil, {"-I"}, {"-T", "-p", "80"}} {
 		for _, pair := range [][2]string{{b.client.gw4, b.server.ipv4}, {b.client.gw6, b.server.ipv6}} {
-			out := b.client.run(t, append(append([]string{"traceroute", "-n", "-w", "3", "-q", "1"}, method...), pair[1])...)
+			out := " *"
+			for try := 0; try < 3 && strings.Contains(out, " *"); try++ {
+				out = b.client.run(t, append(append([]string{"traceroute", "-n", "-w", "2", "-q", "1", "-m", "4"}, method...), pair[1])...)
+			}
 			wantMatch(t, out, `1  `+pair[0]+` (?s:.*)2  `+pair[1]+" ")
 		}
 	}
