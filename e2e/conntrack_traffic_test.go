@@ -19,7 +19,7 @@ const iperfUDPPort = "5202"
 
 // Ports of the server for traffic that does not end well.
 const (
-	silentPort  = 8  // accepts, reads, and never says or closes anything
+	silentPort  = 8  // accepts, and never reads, says or closes anything
 	closedPort  = 9  // nobody listens
 	droppedPort = 10 // the server's firewall drops what comes
 )
@@ -42,7 +42,7 @@ func (b *bed) observe(t *testing.T) *observation {
 	t.Helper()
 	b.dns(t) // what it asks itself is forgotten below
 	b.server.echo(t)
-	b.server.silent(t)
+	b.server.takes(t, silentPort, keep)
 	b.server.iperfServer(t)
 	b.server.start(t, "iperf3", "-s", "-p", iperfUDPPort)
 	b.server.listening(t, iperfUDPPort)
@@ -208,26 +208,4 @@ func (h *host) from(t *testing.T, network string, local int, address string, por
 		return nil
 	})
 	return c, err
-}
-
-// silent accepts connections and reads from them until the test ends.
-func (h *host) silent(t *testing.T) {
-	t.Helper()
-	h.do(t, func() error {
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", silentPort))
-		if err != nil {
-			return err
-		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				t.Cleanup(func() { c.Close() })
-			}
-		}()
-		return nil
-	})
 }

@@ -123,7 +123,7 @@ func checkLimits(t *testing.T, b *bed) {
 		b.client.ip("addr add " + a + "/24 dev " + b.client.iface)
 	}
 	b.server.echo(t)
-	b.server.open(t)
+	b.server.takes(t, openPort, keep)
 	count := func(args ...string) string {
 		return strings.TrimSpace(b.ffwd.client(t, append([]string{"ct", "count"}, args...)...))
 	}
@@ -192,32 +192,4 @@ func checkLimits(t *testing.T, b *bed) {
 	allServed(t, append(append(append(first, second...), datagrams...), manager...)...)
 	wantMatch(t, b.router.run(t, "curl", "--silent", "--show-error", "--noproxy", "*", "http://"+b.metrics+"/metrics"),
 		`(?m)^ffwd_flows_limited_total\{per="source"\} [1-9]`)
-}
-
-// open takes every connection, and keeps it.
-func (h *host) open(t *testing.T) {
-	t.Helper()
-	var l net.Listener
-	h.do(t, func() (err error) {
-		l, err = net.Listen("tcp", net.JoinHostPort(h.ipv4, fmt.Sprint(openPort)))
-		return err
-	})
-	ended := make(chan []net.Conn, 1)
-	go func() {
-		var all []net.Conn
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				ended <- all
-				return
-			}
-			all = append(all, c)
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		for _, c := range <-ended {
-			c.Close()
-		}
-	})
 }

@@ -45,6 +45,28 @@ func (h *host) echo(t *testing.T) {
 	})
 }
 
+// takes lets the host take connections on a port until the test ends. What handle does not
+// close stays open until then, whatever the peer does.
+func (h *host) takes(t *testing.T, port int, handle func(net.Conn)) {
+	t.Helper()
+	var l net.Listener
+	h.do(t, func() (err error) { l, err = net.Listen("tcp", fmt.Sprintf(":%d", port)); return err })
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+			go handle(c)
+		}
+	}()
+}
+
+// keep is for takes: nothing is read, said or closed.
+func keep(net.Conn) {}
+
 func echoUDP(c net.PacketConn) {
 	for buf := make([]byte, 1<<16); ; {
 		n, from, err := c.ReadFrom(buf)

@@ -107,23 +107,12 @@ func (h *host) up() {
 func (h *host) says(t *testing.T, name string) {
 	t.Helper()
 	for _, port := range []int{viaPort, routePort} {
-		var l net.Listener
-		h.do(t, func() (err error) { l, err = net.Listen("tcp", fmt.Sprintf(":%d", port)); return err })
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					for lines := bufio.NewScanner(c); lines.Scan(); {
-						fmt.Fprintln(c, name)
-					}
-				}()
+		h.takes(t, port, func(c net.Conn) {
+			defer c.Close()
+			for lines := bufio.NewScanner(c); lines.Scan(); {
+				fmt.Fprintln(c, name)
 			}
-		}()
+		})
 	}
 }
 
