@@ -253,8 +253,8 @@ func (b *tableBench) load(keys []byte, at, count int) {
 	for i := range b.burst.Live() {
 		key := keys[(at+i)%n*keyBytes:][:keyBytes]
 		copy(b.headers[i][source:], key[:8])
-		b.burst.Pkts[i] = packet.Packet{Data: unsafe.Pointer(&b.headers[i]), Len: bytes, L4: packet.IPv4HeaderLen, Verdict: packet.Continue,
-			Proto: key[12], PortsLE: binary.LittleEndian.Uint32(key[8:]), Flags: packet.HasPorts}
+		b.burst.Pkts[i] = packet.Packet{Head: packet.Head{Data: unsafe.Pointer(&b.headers[i]), Len: bytes, L4: packet.IPv4HeaderLen, Verdict: packet.Continue,
+			Proto: key[12], PortsLE: binary.LittleEndian.Uint32(key[8:]), Flags: packet.HasPorts}}
 	}
 }
 

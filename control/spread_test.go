@@ -23,8 +23,8 @@ func TestFlowFoldIsTheDevices(t *testing.T) {
 			frame[i] = byte(r.Uint32())
 		}
 		p := packet.Packet{
-			Data: unsafe.Pointer(&frame[0]), Len: uint16(len(frame)), L3: packet.EthernetLen, Ingress: 1,
-			Proto: packet.ProtoUDP, Flags: packet.HasPorts, PortsLE: r.Uint32(), Verdict: packet.Continue,
+			Ingress: 1, Head: packet.Head{Data: unsafe.Pointer(&frame[0]), Len: uint16(len(frame)), L3: packet.EthernetLen,
+				Proto: packet.ProtoUDP, Flags: packet.HasPorts, PortsLE: r.Uint32(), Verdict: packet.Continue},
 		}
 		srcPort, dstPort := p.Ports()
 		var want uint16

@@ -150,7 +150,7 @@ func (t *traffic) load(p *packet.Packet, frame *[128]byte, from *sender) {
 	ends := [2]netip.Addr{client, server}
 	ports := [2]uint16{uint16(flow), 53}
 	be := binary.BigEndian
-	*p = packet.Packet{Data: unsafe.Pointer(frame), Proto: t.proto, Flags: packet.HasPorts, Verdict: packet.Continue}
+	*p = packet.Packet{Head: packet.Head{Data: unsafe.Pointer(frame), Proto: t.proto, Flags: packet.HasPorts, Verdict: packet.Continue}}
 	if src, dst := ends[dir].As4(), ends[1-dir].As4(); t.ipv6 {
 		l4 = 40
 		p.Flags |= packet.IsIPv6

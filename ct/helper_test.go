@@ -26,7 +26,7 @@ func (t tuple) reversed() tuple {
 // load makes p a parsed packet of the tuple, on a header of its own. l4 are the
 // bytes behind the network header, at least 20 of them.
 func load(p *packet.Packet, secret *Secret, t tuple, zone uint16, l4 ...byte) {
-	*p = packet.Packet{Verdict: packet.Continue, PortsLE: uint32(bits.ReverseBytes16(t.dport))<<16 | uint32(bits.ReverseBytes16(t.sport)), Proto: t.proto, Flags: packet.HasPorts}
+	*p = packet.Packet{Head: packet.Head{Verdict: packet.Continue, PortsLE: uint32(bits.ReverseBytes16(t.dport))<<16 | uint32(bits.ReverseBytes16(t.sport)), Proto: t.proto, Flags: packet.HasPorts}}
 	l4 = append(append([]byte(nil), l4...), make([]byte, max(0, 20-len(l4)))...)
 	if t.src.Is4() {
 		frame := make([]byte, 20+len(l4))

@@ -13,7 +13,7 @@ import (
 // errorAbout is a parsed ICMP error from router to the sender of the quoted packet.
 func errorAbout(table *Table, quotedPacket []byte, icmpType uint8, to netip.Addr) packet.Packet {
 	message := append([]byte{icmpType, 1, 0, 0, 0, 0, 0, 0}, quotedPacket...)
-	p := packet.Packet{Verdict: packet.Continue, Proto: packet.ProtoICMP, L4: packet.IPv4HeaderLen}
+	p := packet.Packet{Head: packet.Head{Verdict: packet.Continue, Proto: packet.ProtoICMP, L4: packet.IPv4HeaderLen}}
 	of := tuple{src: netip.MustParseAddr("10.9.9.9"), dst: to, proto: packet.ProtoICMP}
 	if to.Is6() {
 		of.src, of.proto = netip.MustParseAddr("2001:db8:9::9"), packet.ProtoICMPv6

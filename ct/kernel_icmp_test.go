@@ -95,7 +95,7 @@ func (k *kernelRouter) judge(t *testing.T, from int, ip []byte) packet.CtState {
 func (o *ours) lookup(ip []byte, enter bool) packet.CtState {
 	b := &packet.Burst{N: 1, NowNs: int64(time.Since(o.start))}
 	p := &b.Pkts[0]
-	*p = packet.Packet{Verdict: packet.Continue, Proto: ip[9], L4: packet.IPv4HeaderLen, Data: unsafe.Pointer(&ip[0]), Len: uint16(len(ip))}
+	*p = packet.Packet{Head: packet.Head{Verdict: packet.Continue, Proto: ip[9], L4: packet.IPv4HeaderLen, Data: unsafe.Pointer(&ip[0]), Len: uint16(len(ip))}}
 	if ip[0]>>4 == 6 {
 		p.Proto, p.L4, p.Flags = ip[6], packet.IPv6HeaderLen, packet.IsIPv6
 	}

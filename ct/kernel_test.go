@@ -243,8 +243,8 @@ func playToBoth(t *testing.T, k *kernelRouter, o *ours, of tuple, dir int, l4 []
 func (o *ours) send(of tuple, ip []byte) packet.Packet {
 	b := &packet.Burst{N: 1, NowNs: int64(time.Since(o.start))}
 	p := &b.Pkts[0]
-	*p = packet.Packet{Verdict: packet.Continue, Proto: of.proto, Flags: packet.HasPorts, L4: packet.IPv4HeaderLen,
-		Data: unsafe.Pointer(&ip[0]), Len: uint16(len(ip))}
+	*p = packet.Packet{Head: packet.Head{Verdict: packet.Continue, Proto: of.proto, Flags: packet.HasPorts, L4: packet.IPv4HeaderLen,
+		Data: unsafe.Pointer(&ip[0]), Len: uint16(len(ip))}}
 	p.PortsLE = binary.LittleEndian.Uint32(ip[20:])
 	o.table.secret.Tuples(b, []uint16{0})
 	o.table.Expire(b.NowNs, 1000)

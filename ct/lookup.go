@@ -23,27 +23,42 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	if len(pkts) == 0 {
 		return
 	}
-	now := Tick(b.NowNs)
+	now, heads := Tick(b.NowNs), packet.HeadsOf(pkts)
 	t.latestNs = b.NowNs
-	t.match(pkts)
+	t.match(heads)
 	if t.Flows6 > 0 {
 		t.prefetchEnds(len(pkts))
 	}
-	candidates := t.candidates[:len(pkts)]
-	at := t.touch(pkts, candidates, now, timeouts)
-	if at < len(pkts) {
-		t.prefetchWindows(pkts[at:], candidates[at:])
-	}
-	for at < len(pkts) {
-		n := t.touchTCP(pkts[at:], candidates[at:], now, timeouts)
-		if at += n; n == 0 {
-			if p := &pkts[at]; p.Verdict == packet.Continue {
-				t.lookup(p, candidates[at], now, timeouts)
-			}
-			at++
+	for at := 0; at < len(pkts); at++ {
+		at += t.touchAny(heads.From(at), t.candidates[at:], now, timeouts, at == 0)
+		if at < len(pkts) && pkts[at].Verdict == packet.Continue {
+			t.lookup(&pkts[at], t.candidates[at], now, timeouts)
 		}
-		at += t.touch(pkts[at:], candidates[at:], now, timeouts)
 	}
+}
+
+// touchAny joins the packets that come before the first one which asks for more than a
+// short loop does, and returns how many. The windows of TCP flows are asked for at the
+// beginning of a burst alone.
+func (t *Table) touchAny(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts, begins bool) (n int) {
+	if n = t.touch(heads, candidates, now, timeouts); n == heads.Len() {
+		return n
+	}
+	if begins {
+		t.prefetchWindows(heads.From(n), candidates[n:])
+	}
+	for n < heads.Len() {
+		tcp := t.touchTCP(heads.From(n), candidates[n:], now, timeouts)
+		n += tcp
+		if n == heads.Len() || tcp == 0 {
+			return n
+		}
+		others := t.touch(heads.From(n), candidates[n:], now, timeouts)
+		if n += others; others == 0 {
+			return n
+		}
+	}
+	return n
 }
 
 // prefetchEnds asks the cache for the addresses of the IPv6 flows among the first n
@@ -64,9 +79,9 @@ func (t *Table) prefetchEnds(n int) {
 // of IPv6 its addresses. It stops at the first packet that wants more and returns how
 // many came before. It calls nothing: around a call the compiler keeps the loop's
 // variables on the stack (2 cycles per packet).
-func (t *Table) touch(pkts []packet.Packet, candidates []uint32, now uint32, timeouts *Timeouts) int {
-	for i, flow := range candidates[:len(pkts)] {
-		p, f := &pkts[i], t.flow(flow)
+func (t *Table) touch(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
+	for i, flow := range candidates[:heads.Len()] {
+		p, f := heads.At(i), t.flow(flow)
 		marks, flags := uint32(p.Flags), uint32(f.flags)
 		if f.k0 != p.Key0 || f.k1 != p.Key1 || p.Verdict != packet.Continue {
 			return i
@@ -87,7 +102,7 @@ func (t *Table) touch(pkts []packet.Packet, candidates []uint32, now uint32, tim
 		f.packets[dir] = packets
 		f.deadline = deadline
 	}
-	return len(pkts)
+	return heads.Len()
 }
 
 // lookup joins a packet to its flow, of which candidate may be the one.
@@ -120,16 +135,16 @@ func (t *Table) keyless(p *packet.Packet) {
 }
 
 // matchPlain is match in Go.
-func (t *Table) matchPlain(pkts []packet.Packet) {
-	homes, candidates := t.lines[:len(pkts)], t.candidates[:len(pkts)]
+func (t *Table) matchPlain(heads packet.Heads) {
+	homes, candidates := t.lines[:heads.Len()], t.candidates[:heads.Len()]
 	for i := range homes {
-		homes[i] = t.home(pkts[i].Hash)
+		homes[i] = t.home(heads.At(i).Hash)
 	}
 	mem.Prefetch(t.bucketBase, unsafe.Sizeof(bucket{}), &homes[0], len(homes))
 	for i, home := range homes {
 		b := t.bucket(home)
 		flow := uint32(0)
-		if slot, ok := b.first(tagOf(pkts[i].Hash)); ok {
+		if slot, ok := b.first(tagOf(heads.At(i).Hash)); ok {
 			flow = b.flow[slot]
 		}
 		candidates[i] = flow
@@ -145,7 +160,7 @@ func (t *Table) find(p *packet.Packet) uint32 {
 		b := t.bucket(i)
 		for m := b.match(tag); m != 0; m &= m - 1 {
 			flow := b.flow[bits.TrailingZeros32(m)]
-			if f := t.flow(flow); f.k0 == p.Key0 && f.k1 == p.Key1 && (!t.isIPv6(flow) || t.sameEnds(p, flow)) {
+			if f := t.flow(flow); f.k0 == p.Key0 && f.k1 == p.Key1 && (!t.isIPv6(flow) || t.sameEnds(&p.Head, flow)) {
 				return flow
 			}
 		}
@@ -159,7 +174,7 @@ func (t *Table) find(p *packet.Packet) uint32 {
 
 // sameEnds compares the addresses of an IPv6 packet with those of an IPv6 flow. It is
 // small enough to be inlined into loops that call nothing.
-func (t *Table) sameEnds(p *packet.Packet, flow uint32) bool {
+func (t *Table) sameEnds(p *packet.Head, flow uint32) bool {
 	const source = 8 // offset of the source address, right before the destination
 	a := (*addresses)(unsafe.Add(t.addressBase, uintptr(flow-t.first6)*unsafe.Sizeof(addresses{})))
 	first := unsafe.Add(p.Data, uintptr(p.L3)+source)

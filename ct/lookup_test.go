@@ -29,7 +29,7 @@ func TestMatch(t *testing.T) {
 			table.remove(hash, i+1)
 		}
 	}
-	for name, match := range map[string]func([]packet.Packet){"match": table.match, "plain": table.matchPlain} {
+	for name, match := range map[string]func(packet.Heads){"match": table.match, "plain": table.matchPlain} {
 		found := 0
 		for n := 1; n <= packet.MaxBurst; n++ {
 			pkts := make([]packet.Packet, n)
@@ -38,7 +38,7 @@ func TestMatch(t *testing.T) {
 					pkts[i].Hash = hashes[random.IntN(len(hashes))]
 				}
 			}
-			match(pkts)
+			match(packet.HeadsOf(pkts))
 			for i := range pkts {
 				b, got := table.bucket(table.home(pkts[i].Hash)), table.candidates[i]
 				want := map[uint32]bool{}
@@ -167,10 +167,9 @@ func established(t *testing.T, of tuple) (*Table, *packet.Burst) {
 
 // shortWay returns how many packets of the burst are of the common case.
 func shortWay(table *Table, b *packet.Burst) int {
-	table.match(b.Live())
-	candidates, now := table.candidates[:b.N], Tick(b.NowNs)
-	n := table.touch(b.Live(), candidates, now, DefaultTimeouts())
-	return n + table.touchTCP(b.Live()[n:], candidates[n:], now, DefaultTimeouts())
+	heads := packet.HeadsOf(b.Live())
+	table.match(heads)
+	return table.touchAny(heads, table.candidates[:b.N], Tick(b.NowNs), DefaultTimeouts(), true)
 }
 
 // CT-3, CT-4: packets of established flows take the short way, in both families. A packet
@@ -227,7 +226,7 @@ func TestKeylessPackets(t *testing.T) {
 			step()
 			for _, family := range []uint8{0, packet.IsIPv6} {
 				for i := range b.Live() {
-					b.Pkts[i] = packet.Packet{Data: b.Pkts[i].Data, Len: 60, L4: 40, Proto: 99, Flags: family, Verdict: packet.Continue, Hash: b.Pkts[i].Hash}
+					b.Pkts[i] = packet.Packet{Head: packet.Head{Data: b.Pkts[i].Data, Len: 60, L4: 40, Proto: 99, Flags: family, Verdict: packet.Continue, Hash: b.Pkts[i].Hash}}
 				}
 				table.Lookup(b, DefaultTimeouts())
 				for _, p := range b.Live() {

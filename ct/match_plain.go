@@ -5,4 +5,4 @@ package ct
 import "ffwd/packet"
 
 // match is matchPlain on processors for which there is no assembly.
-func (t *Table) match(pkts []packet.Packet) { t.matchPlain(pkts) }
+func (t *Table) match(heads packet.Heads) { t.matchPlain(heads) }

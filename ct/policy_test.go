@@ -99,7 +99,7 @@ func TestPolicyIsForNewFlows(t *testing.T) {
 			t.Errorf("%v: policy %d", state, p.Policy)
 		}
 	}
-	p := packet.Packet{State: packet.CtNew, Flow: 7, Proto: packet.ProtoUDP} // new, but its flow is there
+	p := packet.Packet{Head: packet.Head{State: packet.CtNew, Flow: 7, Proto: packet.ProtoUDP}} // new, but its flow is there
 	if table.Attach(&p, index); p.Policy != 0 {
 		t.Error("a flow that is there took a policy")
 	}

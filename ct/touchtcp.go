@@ -9,11 +9,11 @@ import (
 )
 
 // prefetchWindows asks the cache for the windows of the TCP flows among the candidates.
-func (t *Table) prefetchWindows(pkts []packet.Packet, candidates []uint32) {
+func (t *Table) prefetchWindows(heads packet.Heads, candidates []uint32) {
 	lines := 0
-	for i, flow := range candidates[:len(pkts)] {
+	for i, flow := range candidates[:heads.Len()] {
 		t.lines[lines&(packet.MaxBurst-1)] = flow
-		if pkts[i].Proto == packet.ProtoTCP {
+		if heads.At(i).Proto == packet.ProtoTCP {
 			lines++
 		}
 	}
@@ -33,10 +33,10 @@ const timestampsOnly = 0x0101080a
 // It asks for a little more than being inside, see window, where that is cheaper to
 // check: the segment is not behind others of its side, and what it has not acknowledged
 // is within the window that it announces, which is never above the largest one.
-func (t *Table) touchTCP(pkts []packet.Packet, candidates []uint32, now uint32, timeouts *Timeouts) int {
+func (t *Table) touchTCP(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
 	whole, inFlight := timeouts.at(TCPEstablished), min(timeouts.at(TCPUnacknowledged), timeouts.at(TCPEstablished))
-	for i, flow := range candidates[:len(pkts)] {
-		p, f := &pkts[i], t.flow(flow)
+	for i, flow := range candidates[:heads.Len()] {
+		p, f := heads.At(i), t.flow(flow)
 		if f.k0 != p.Key0 || f.k1 != p.Key1 || f.state != TCPEstablished || f.flags&(assured|noted|ruled) != assured ||
 			p.Verdict != packet.Continue || p.Flags&packet.IsFragment != 0 || p.Flags&packet.IsIPv6 != 0 && !t.sameEnds(p, flow) {
 			return i
@@ -98,5 +98,5 @@ func (t *Table) touchTCP(pkts []packet.Packet, candidates []uint32, now uint32, 
 		p.Flags |= uint8(dir * seenReply)
 		p.State, p.Flow = packet.CtEstablished, flow
 	}
-	return len(pkts)
+	return heads.Len()
 }

@@ -1,9 +1,6 @@
 package packet
 
-import (
-	"math/bits"
-	"unsafe"
-)
+import "unsafe"
 
 // MaxBurst is the largest number of packets in one burst.
 const MaxBurst = 256
@@ -57,35 +54,22 @@ const (
 // Packet is what the stages know of one received frame, in the burst; the frame
 // itself stays in its mbuf.
 type Packet struct {
+	Head
 	Mbuf *Mbuf
-	Data unsafe.Pointer // first byte of the frame
-
-	// Flow key, canonical for both directions; see ct.Key. Set by the Tuple stage.
-	Key0, Key1 uint64
-	Hash       uint64
 
 	NextHop unsafe.Pointer // *fib.Adjacency, set by the Route stage, valid in this poll
-	PortsLE uint32         // source and destination port, loaded as one little-endian number, see Ports
-	Flow    uint32         // index in the worker's flow table, 0 when there is none
 	Mark    uint32         // set by rules and listeners; 0 on arrival
 	CtMark  uint32         // for the flow that this packet may start
 	Via     uint32         // fib.NextHopID that a rule chose, 0 when none did: see Burst.Chosen
 
-	Len     uint16 // bytes from Data to the end of the network packet (padding trimmed)
 	Ingress uint16 // interface index
 	Egress  uint16 // interface index, set by the Route stage
 	MTU     uint16 // bytes of the egress interface or route, set by the Route stage; or see ParameterProblem
 	DataOff uint16 // bytes from the mbuf's buffer to Data
 	Policy  uint16 // timeout policy for the flow that a new packet may start, 0 is none
 
-	L3      uint8 // offset of the network header from Data
-	L4      uint8 // offset of the transport header from the network header
-	Proto   uint8 // IP protocol, or the last IPv6 next header
-	Flags   uint8
-	Verdict Verdict
-	Reason  Reason // why it was dropped, rejected or punted
-	State   CtState
-	Answer  Answer // the ICMP error of a rejected packet
+	Reason Reason // why it was dropped, rejected or punted
+	Answer Answer // the ICMP error of a rejected packet
 
 	// For the flow that a new packet may start: the limits of rules that it counts for, and
 	// whether it may have what is kept for flows of priority. Source: CT-7.
@@ -170,14 +154,6 @@ func (b *Burst) Load(mbufs []*Mbuf, ingress uint16) (bytes uint64) {
 	return bytes
 }
 
-// Is reports whether all flags in f are set.
-func (p *Packet) Is(f uint8) bool { return p.Flags&f == f }
-
-// Ports returns the source and the destination port in host order.
-func (p *Packet) Ports() (src, dst uint16) {
-	return bits.ReverseBytes16(uint16(p.PortsLE)), bits.ReverseBytes16(uint16(p.PortsLE >> 16))
-}
-
 // DropFor marks the packet as dropped for r.
 func (p *Packet) DropFor(r Reason) { p.Verdict, p.Reason = Drop, r }
 
@@ -193,20 +169,3 @@ func (p *Packet) PuntFor(r Reason) { p.Verdict, p.Reason = Punt, r }
 
 // RejectFor marks the packet as dropped for r and answered with a.
 func (p *Packet) RejectFor(r Reason, a Answer) { p.Verdict, p.Reason, p.Answer = Reject, r, a }
-
-// IPv4 returns the IPv4 header. Valid after Parse, when IsIPv6 is not set.
-func (p *Packet) IPv4() *IPv4 { return (*IPv4)(unsafe.Add(p.Data, uintptr(p.L3))) }
-
-// IPv6 returns the IPv6 header. Valid after Parse, when IsIPv6 is set.
-func (p *Packet) IPv6() *IPv6 { return (*IPv6)(unsafe.Add(p.Data, uintptr(p.L3))) }
-
-// L3Len returns the bytes of the network packet, header included.
-func (p *Packet) L3Len() int { return int(p.Len) - int(p.L3) }
-
-// Network returns the network packet, header included, as bytes.
-func (p *Packet) Network() []byte {
-	return unsafe.Slice((*byte)(unsafe.Add(p.Data, uintptr(p.L3))), p.L3Len())
-}
-
-// Transport returns the bytes behind the network header.
-func (p *Packet) Transport() []byte { return p.Network()[p.L4:] }

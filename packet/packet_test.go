@@ -104,15 +104,14 @@ func TestLoadForgets(t *testing.T) {
 	var b Burst
 	p := &b.Pkts[0]
 	raw := unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p))
-	const pointers = 2 * unsafe.Sizeof(uintptr(0)) // Mbuf and Data come first
-	for i := pointers; i < uintptr(len(raw)); i++ {
+	for i := range raw {
 		raw[i] = 0xff
 	}
-	p.NextHop = nil
+	p.Data, p.Mbuf, p.NextHop = nil, nil, nil // no pointers into nowhere
 	buffer := make([]byte, 64)
 	m := &Mbuf{BufAddr: unsafe.Pointer(&buffer[0]), DataOff: 8, DataLen: 40}
 	bytes := b.Load([]*Mbuf{m}, 3)
-	if want := (Packet{Mbuf: m, Data: unsafe.Pointer(&buffer[8]), Len: 40, DataOff: 8, Ingress: 3, L3: EthernetLen}); *p != want || bytes != 40 || b.N != 1 {
+	if want := (Packet{Mbuf: m, Head: Head{Data: unsafe.Pointer(&buffer[8]), Len: 40, L3: EthernetLen}, DataOff: 8, Ingress: 3}); *p != want || bytes != 40 || b.N != 1 {
 		t.Fatalf("%+v", *p)
 	}
 }

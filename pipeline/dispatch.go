@@ -43,8 +43,8 @@ func (d *Dispatch) Owner(iface uint16, frame []byte) int {
 	b.N = 1
 	p := &b.Pkts[0]
 	*p = packet.Packet{
-		Mbuf: &s.mbuf, Data: unsafe.Pointer(unsafe.SliceData(frame)), Len: uint16(len(frame)),
-		Ingress: iface, L3: packet.EthernetLen,
+		Head: packet.Head{Data: unsafe.Pointer(unsafe.SliceData(frame)), Len: uint16(len(frame)), L3: packet.EthernetLen},
+		Mbuf: &s.mbuf, Ingress: iface,
 	}
 	s.parse.network(p, &snap.Interfaces[iface])
 	if p.Verdict != packet.Continue {

@@ -51,7 +51,7 @@ func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 	w.counter.Created++
 	e := &w.errors.Pkts[w.errors.N]
 	w.errors.N++
-	*e = packet.Packet{Mbuf: w.scratch[0], Ingress: p.Ingress, L3: packet.EthernetLen, Verdict: packet.Continue}
+	*e = packet.Packet{Head: packet.Head{L3: packet.EthernetLen, Verdict: packet.Continue}, Mbuf: w.scratch[0], Ingress: p.Ingress}
 	if p.Answer == packet.TCPReset {
 		w.counter.Resets++
 		buildReset(e, p)

@@ -80,8 +80,8 @@ func (w *Worker) adopt(iface uint16, frame []byte) {
 	clear(to[whole:])
 	b := &w.burst
 	b.Pkts[b.N] = packet.Packet{
-		Mbuf: m, Data: unsafe.Pointer(&to[0]), DataOff: m.DataOff, Len: uint16(whole),
-		Ingress: iface, Egress: iface, L3: uint8(link + 2),
+		Head: packet.Head{Data: unsafe.Pointer(&to[0]), Len: uint16(whole), L3: uint8(link + 2)},
+		Mbuf: m, DataOff: m.DataOff, Ingress: iface, Egress: iface,
 	}
 	b.N++
 }

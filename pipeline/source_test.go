@@ -119,7 +119,7 @@ func TestGroupFramesAreNotAnswered(t *testing.T) {
 	for _, f := range [][]byte{udp4(8), udp6(8), frame(ip4(a4, b4, layers.IPProtocolTCP), &layers.TCP{SYN: true})} {
 		w := newWorld(t)
 		for _, flags := range []uint8{0, packet.LinkMulticast} {
-			p := packet.Packet{Mbuf: &packet.Mbuf{}, Data: unsafe.Pointer(&f[0]), Len: uint16(len(f)), L3: packet.EthernetLen}
+			p := packet.Packet{Mbuf: &packet.Mbuf{}, Head: packet.Head{Data: unsafe.Pointer(&f[0]), Len: uint16(len(f)), L3: packet.EthernetLen}}
 			w.worker.parse.network(&p, &w.snapshot.Interfaces[ifLAN])
 			p.Flags |= flags
 			if may := mayAnswer(&p); may != (flags == 0) {

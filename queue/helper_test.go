@@ -112,7 +112,7 @@ func (b *bed) packet(flow, number, size int) packet.Packet {
 	}
 	m.DataOff, m.NbSegs = 128, 1
 	m.DataLen, m.PktLen = uint16(14+size), uint32(14+size)
-	p := packet.Packet{Mbuf: m, Data: m.Data(), DataOff: 128, L3: 14, L4: 20, Len: uint16(14 + size), Ingress: 1, Egress: 2, State: packet.CtNew}
+	p := packet.Packet{Mbuf: m, DataOff: 128, Ingress: 1, Egress: 2, Head: packet.Head{Data: m.Data(), L3: 14, L4: 20, Len: uint16(14 + size), State: packet.CtNew}}
 	if flow > 0 {
 		p.Key0, p.Key1, p.Hash = uint64(flow), uint64(flow), uint64(flow)*0x9e3779b97f4a7c15
 	}

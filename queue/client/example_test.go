@@ -161,7 +161,7 @@ func exampleSwitch() (path string, decided chan bool, stop func()) {
 func examplePacket(n int) *packet.Packet {
 	frame := make([]byte, 2048)
 	m := &packet.Mbuf{BufAddr: unsafe.Pointer(&frame[0]), BufLen: 2048}
-	return &packet.Packet{Mbuf: m, Data: m.Data(), L3: 14, L4: 20, Len: uint16(14 + n)}
+	return &packet.Packet{Mbuf: m, Head: packet.Head{Data: m.Data(), L3: 14, L4: 20, Len: uint16(14 + n)}}
 }
 
 func must(err error) {
