@@ -33,6 +33,9 @@ const (
 	tendInterval = time.Second
 	// reopenMin and reopenMax bound the wait before a socket is opened again.
 	reopenMin, reopenMax = 50 * time.Millisecond, 5 * time.Second
+	// maxRecheckDoublings is how often the wait for a dump that skips nothing doubles: up to
+	// 3.2 s with the default interval, and 3 % of a core.
+	maxRecheckDoublings = 4
 	// dumpTries is how often a dump that was interrupted is made again at once.
 	dumpTries = 5
 	// dumpTimeout ends a dump that does not come.
@@ -42,7 +45,7 @@ const (
 // follower is a view of the kernel that a feed keeps up to date. Its methods are
 // called by one goroutine.
 type follower interface {
-	// dump asks for everything, and makes the view that. What was interrupted is good
+	// dump asks for everything, and makes the view that. What isPartial calls so is good
 	// as far as it goes, but not if there is a trusted, which is asked when all is
 	// there: then any error leaves the view as it is.
 	dump(s *socket, trusted func() error) error
@@ -73,8 +76,10 @@ type feed struct {
 	dumps  *socket
 
 	resyncDue bool
-	draining  bool // notifications were lost, and more will be until all that wait are read
-	replaying bool // notifications from before the end of the last dump may wait
+	skips     int       // dumps in a row that may have skipped something
+	recheck   time.Time // when the next of them is due; zero: none
+	draining  bool      // notifications were lost, and more will be until all that wait are read
+	replaying bool      // notifications from before the end of the last dump may wait
 	resynced  time.Time
 	took      time.Duration // the last resync or audit
 	audited   time.Time     // or resynced
@@ -145,14 +150,30 @@ func (f *feed) resync(trusted func() error) (changes int, err error) {
 		}
 	}
 	f.audited, f.took = time.Now(), time.Since(begun)
-	if err != nil && (trusted != nil || !errors.Is(err, errInterrupted)) {
+	if err != nil && (trusted != nil || !isPartial(err)) {
 		return 0, err
 	}
 	f.resynced, f.replaying = f.audited, true
-	f.resyncDue = err != nil
+	f.resyncDue = errors.Is(err, errInterrupted)
+	f.planRecheck(errors.Is(err, errSkipped))
 	f.note(nil, func(s *FeedStatus) { s.ResyncDue = true }) // until all that waits was replayed
 	return f.follower.settle(), nil
 }
+
+// planRecheck makes another dump due if the last may have skipped something. Where the
+// kernel never rests they become as rare as audits.
+func (f *feed) planRecheck(skipped bool) {
+	if !skipped {
+		f.skips, f.recheck = 0, time.Time{}
+		return
+	}
+	wait := max(f.interval, resyncPause*f.took) << min(f.skips, maxRecheckDoublings)
+	f.skips++
+	f.recheck = f.resynced.Add(min(wait, f.auditPause()))
+}
+
+// auditPause is the least time between two audits.
+func (f *feed) auditPause() time.Duration { return max(f.audits, time.Duration(f.pause)*f.took) }
 
 // errChanging: the kernel changed while it was compared with the view.
 var errChanging = errors.New("the kernel's state changed meanwhile")
@@ -170,7 +191,7 @@ func (f *feed) audit() error {
 		}
 		return nil
 	})
-	if errors.Is(err, errChanging) || errors.Is(err, errInterrupted) {
+	if errors.Is(err, errChanging) || isPartial(err) {
 		return nil
 	}
 	if err != nil {
@@ -237,8 +258,9 @@ func (f *feed) status() FeedStatus {
 func (f *feed) follow(ctx context.Context) error {
 	for ctx.Err() == nil {
 		deadline := f.tended.Add(tendInterval)
-		if due := f.nextResync(); f.resyncDue && due.Before(deadline) {
-			deadline = due
+		next, due := f.nextDump()
+		if due && next.Before(deadline) {
+			deadline = next
 		}
 		if err := f.events.file.SetReadDeadline(deadline); err != nil {
 			return err
@@ -252,11 +274,12 @@ func (f *feed) follow(ctx context.Context) error {
 			return err
 		}
 		var err error
+		next, due = f.nextDump()
 		switch now := time.Now(); {
-		case f.resyncDue && !f.draining && !now.Before(f.nextResync()):
+		case due && !f.draining && !now.Before(next):
 			_, err = f.resync(nil)
 			f.note(nil, func(s *FeedStatus) { s.Resyncs++ })
-		case !f.resyncDue && !f.replaying && !now.Before(f.audited.Add(max(f.audits, time.Duration(f.pause)*f.took))):
+		case !f.resyncDue && !f.replaying && !now.Before(f.audited.Add(f.auditPause())):
 			err = f.audit()
 		}
 		if err != nil {
@@ -270,8 +293,13 @@ func (f *feed) follow(ctx context.Context) error {
 	return nil
 }
 
-// nextResync is the earliest time of the next resync.
-func (f *feed) nextResync() time.Time { return f.resynced.Add(max(f.interval, resyncPause*f.took)) }
+// nextDump is the earliest time of the next dump but for audits; false: none is due.
+func (f *feed) nextDump() (at time.Time, due bool) {
+	if f.resyncDue {
+		return f.resynced.Add(max(f.interval, resyncPause*f.took)), true
+	}
+	return f.recheck, !f.recheck.IsZero()
+}
 
 // batch waits for notifications, reads those that are there, up to a bound, and
 // applies them.
@@ -307,7 +335,7 @@ func (f *feed) batch() error {
 		}
 	}
 	f.note(nil, func(s *FeedStatus) {
-		s.Messages, s.ResyncDue = s.Messages+read, f.resyncDue || f.replaying || f.draining
+		s.Messages, s.ResyncDue = s.Messages+read, f.resyncDue || f.replaying || f.draining || f.skips > 0
 	})
 	if read > 0 {
 		f.follower.settle()

@@ -1,12 +1,11 @@
 package slowpath
 
 import (
-	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -24,6 +23,7 @@ var routeGroups = []int{
 // routeMirror makes the FIB follow the kernel's routes and addresses.
 type routeMirror struct {
 	mu        sync.Mutex
+	ns        *Netns
 	tables    []*fib.Table
 	kernel    map[uint32]uint16 // kernel table -> index into tables
 	log       *slog.Logger
@@ -38,6 +38,7 @@ type routeMirror struct {
 	tried     time.Time
 	idle      int // sets of hops after the last sweep
 
+	missed   map[routeKey]uint8    // IPv6 prefixes, by how many dumps in a row did not have them; see keepMissed
 	doubtful map[routeKey]struct{} // see doubt
 	dumping  bool                  // what is entered comes from a dump
 	replay   bool                  // notifications may be older than the last dump
@@ -51,7 +52,7 @@ type routeMirror struct {
 
 func newRouteMirror(c *MirrorConfig) *routeMirror {
 	return &routeMirror{
-		tables: c.Tables, kernel: c.Kernel, log: c.Log, twins: newTwins(c.Twins), hops: newHopSets(),
+		ns: c.Netns, tables: c.Tables, kernel: c.Kernel, log: c.Log, twins: newTwins(c.Twins), hops: newHopSets(),
 		view: newRouteView(), addresses: newAddressView(c), doubtful: map[routeKey]struct{}{},
 	}
 }
@@ -73,10 +74,15 @@ func (m *routeMirror) dump(s *socket, trusted func() error) error {
 	if err == nil && trusted != nil {
 		err = trusted()
 	}
-	if err != nil && (trusted != nil || !errors.Is(err, errInterrupted)) {
+	if err != nil && (trusted != nil || !isPartial(err)) {
 		m.view, m.twins.links, m.addresses.kernel, m.hops.nexthops = before, links, addresses, nexthops
 		m.doubtful = doubtful
 		return err
+	}
+	if err != nil {
+		m.keepMissed(&before)
+	} else {
+		clear(m.missed)
 	}
 	m.reviewDoubts(doubtful, &before)
 	m.view.succeed(&before)
@@ -96,32 +102,22 @@ func (m *routeMirror) dumpAll(s *socket) error {
 		dumpRequest(unix.RTM_GETADDR, familyHeader(unix.SizeofIfAddrmsg, unix.AF_INET6)),
 		dumpRequest(unix.RTM_GETNEXTHOP, familyHeader(sizeofNhMsg, unix.AF_UNSPEC)),
 	}
-	tables := []uint32{unix.RT_TABLE_LOCAL}
-	for table := range m.kernel {
-		tables = append(tables, table)
-	}
+	var ipv6 []*nl.NetlinkRequest
+	tables := slices.AppendSeq([]uint32{unix.RT_TABLE_LOCAL}, maps.Keys(m.kernel))
 	for _, table := range tables {
-		for _, family := range [...]byte{unix.AF_INET, unix.AF_INET6} {
-			requests = append(requests, dumpRequest(unix.RTM_GETROUTE, familyHeader(sizeofRtMsg, family),
-				nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(table))))
+		of := func(family byte) *nl.NetlinkRequest {
+			return dumpRequest(unix.RTM_GETROUTE, familyHeader(sizeofRtMsg, family), nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(table)))
 		}
+		requests, ipv6 = append(requests, of(unix.AF_INET)), append(ipv6, of(unix.AF_INET6))
 	}
-	interrupted := false
-	for _, r := range requests {
-		err := s.request(r, each)
-		switch {
-		case errors.Is(err, errInterrupted):
-			interrupted = true
-		case errors.Is(err, syscall.ENOENT): // no such table yet
-		case errors.Is(err, syscall.EOPNOTSUPP): // no nexthop objects, no IPv6
-		case err != nil:
-			return err
-		}
+	err := ask(s, requests, each)
+	if err != nil && !isPartial(err) {
+		return err
 	}
-	if interrupted {
-		return errInterrupted
+	if err6 := m.watched(func() error { return ask(s, ipv6, each) }); err == nil || err6 != nil && !isPartial(err6) {
+		return err6
 	}
-	return nil
+	return err
 }
 
 // event enters a notification. The kernel is silent about the IPv4 routes that
