@@ -69,8 +69,12 @@ type DeviceInfo struct {
 	HasLinkInterrupt bool
 }
 
-// RxOffloadIPv4Cksum has the device check the IPv4 header checksum.
-const RxOffloadIPv4Cksum uint64 = C.RTE_ETH_RX_OFFLOAD_IPV4_CKSUM
+// What the device is to check: the IPv4 header checksum, and those of UDP and TCP.
+const (
+	RxOffloadIPv4Cksum uint64 = C.RTE_ETH_RX_OFFLOAD_IPV4_CKSUM
+	RxOffloadUDPCksum  uint64 = C.RTE_ETH_RX_OFFLOAD_UDP_CKSUM
+	RxOffloadTCPCksum  uint64 = C.RTE_ETH_RX_OFFLOAD_TCP_CKSUM
+)
 
 // Info asks the port's driver.
 func (p PortID) Info() (DeviceInfo, error) {

@@ -164,9 +164,7 @@ func (p *Port) configureDevice(nRx, nTx int) error {
 		MTUBytes:      min(p.config.MTUBytes, p.deviceMTU()),
 		LinkInterrupt: p.info.HasLinkInterrupt,
 	}
-	if p.info.Bus != "vdev" { // software devices would compute it, on the worker's time
-		conf.RxOffloads = p.info.RxOffloads & bindings.RxOffloadIPv4Cksum
-	}
+	conf.RxOffloads = rxOffloads(p.info, p.config.Checksums)
 	conf.RSSTypes, conf.RSSKey = rssConf(p.info, nRx)
 	p.rssKey = conf.RSSKey
 	err := p.id.Configure(conf)
@@ -176,6 +174,20 @@ func (p *Port) configureDevice(nRx, nTx int) error {
 		err = p.id.Configure(conf)
 	}
 	return err
+}
+
+// rxOffloads is what the device is to verify. Software devices would compute it, on the
+// worker's time. A virtio device that is asked for TCP and UDP takes this for leave to hand
+// over, unfinished, what guests on its host leave to hardware (VIRTIO_NET_F_GUEST_CSUM).
+func rxOffloads(info bindings.DeviceInfo, checksums bool) uint64 {
+	wanted := bindings.RxOffloadIPv4Cksum
+	switch {
+	case info.Bus == "vdev":
+		return 0
+	case checksums && info.Driver != "net_virtio":
+		wanted |= bindings.RxOffloadUDPCksum | bindings.RxOffloadTCPCksum
+	}
+	return info.RxOffloads & wanted
 }
 
 // deviceMTU is the largest MTU that DPDK lets this device be configured with.

@@ -32,6 +32,7 @@ type PortConfig struct {
 	RxDesc, TxDesc     int // descriptors per queue; 0: DefaultDescriptors
 
 	Promiscuous bool
+	Checksums   bool // have the device verify those of TCP and UDP, where it can
 }
 
 func (c PortConfig) withDefaults() (PortConfig, error) {
