@@ -238,6 +238,20 @@ func (p PortID) SetPromiscuous(on bool) error {
 // Promiscuous reports whether frames for other addresses are received.
 func (p PortID) Promiscuous() bool { return C.rte_eth_promiscuous_get(C.uint16_t(p)) == 1 }
 
+// SetAllMulticast makes the device receive every multicast frame, or those of its own
+// filter.
+func (p PortID) SetAllMulticast(on bool) error {
+	return p.control("set all-multicast", func() C.int {
+		if on {
+			return C.rte_eth_allmulticast_enable(C.uint16_t(p))
+		}
+		return C.rte_eth_allmulticast_disable(C.uint16_t(p))
+	})
+}
+
+// AllMulticast reports whether every multicast frame is received.
+func (p PortID) AllMulticast() bool { return C.rte_eth_allmulticast_get(C.uint16_t(p)) == 1 }
+
 // name is the device name for errors.
 func (p PortID) name() string {
 	var name [C.RTE_ETH_NAME_MAX_LEN]C.char

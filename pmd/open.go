@@ -136,7 +136,7 @@ func (p *Port) configure() error {
 		return err
 	}
 	p.makeQueues(nRx, nTx, p.config.TxQueues, pool)
-	for _, step := range []func() error{p.setMTU, p.setAddress} {
+	for _, step := range []func() error{p.setMTU, p.setAddress, p.receiveMulticast} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -259,5 +259,25 @@ func (p *Port) setAddress() error {
 		return nil // it has no filter: everything arrives anyway
 	}
 	p.promiscuous = promiscuous && err == nil
+	return err
+}
+
+// receiveMulticast opens the device's filter to all multicast: a solicitation of an
+// IPv6 neighbour goes to such an address, what routing daemons say too, and which groups
+// the twin of the port joins, the device does not hear of.
+func (p *Port) receiveMulticast() error {
+	iface := p.device.kernelInterface()
+	switch {
+	case p.id.Promiscuous():
+		return nil
+	case iface != "":
+		return p.lendAllMulticast(iface)
+	case p.info.Bus == "vdev":
+		return nil // it has no filter
+	}
+	err := p.id.SetAllMulticast(true)
+	if errors.Is(err, bindings.ErrNotSupported) {
+		err = p.id.SetPromiscuous(true)
+	}
 	return err
 }

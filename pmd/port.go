@@ -98,6 +98,7 @@ type Port struct {
 	mtuBefore    atomic.Int64 // of the kernel interface, to be given back; 0: nothing is
 	claim        claim
 	macBefore    atomic.Pointer[net.HardwareAddr] // likewise
+	allMulticast atomic.Bool                      // set by us on the kernel interface
 	rssKey       []byte
 	symmetricRSS bool
 
