@@ -238,9 +238,10 @@ func (w *Worker) prepare(p *packet.Packet, r *packet.Released, to *resumption, n
 
 // parseAgain finds the headers of a rewritten packet, with all the checks that one from
 // a wire has to pass. One that belongs to another flow than before belongs to none: the
-// other flow may be another worker's.
+// other flow may be another worker's. An ICMP error stays related, whatever it quotes now, and
+// what was invalid is no better, as with Linux: they never had a flow of their own.
 func (w *Worker) parseAgain(p *packet.Packet) bool {
-	key0, key1, swapped := p.Key0, p.Key1, p.Flags&packet.KeySwapped
+	key0, key1, swapped, reply := p.Key0, p.Key1, p.Flags&packet.KeySwapped, p.Flags&packet.ReplyDir
 	p.Verdict, p.Reason = packet.Drop, packet.Unfinished
 	p.Mbuf.OlFlags &^= packet.RxIPCksumMask | packet.RxL4CksumMask // they are about the packet that was
 	p.Flags, p.PortsLE, p.Proto, p.L4 = 0, 0, 0, 0
@@ -259,6 +260,11 @@ func (w *Worker) parseAgain(p *packet.Packet) bool {
 		w.secret.FirstKey(first, w.snap.Zones[p.Ingress])
 	}
 	*p = lone.Pkts[0]
+	if p.State == packet.CtRelated || p.State == packet.CtInvalid {
+		p.Key0, p.Key1 = 0, 0
+		p.Flags |= reply
+		return true
+	}
 	if p.Key0 != key0 || p.Key1 != key1 || p.Flags&packet.KeySwapped != swapped {
 		p.Key0, p.Key1, p.Hash, p.Flow, p.State = 0, 0, 0, 0, packet.CtUntracked
 	}

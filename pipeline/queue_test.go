@@ -421,48 +421,6 @@ func TestTee(t *testing.T) {
 	}
 }
 
-// A rewritten packet is checked like one from a wire, and belongs to its flow as long as
-// it has its addresses and ports. Source: VQ-2
-func TestRewritten(t *testing.T) {
-	other := udp4(300)
-	elsewhere := frame(ip4(a4, b4, layers.IPProtocolUDP), udp(1000, 2001), data(50))
-	broken := bytes.Clone(other)
-	broken[14+10]++ // checksum
-	for name, c := range map[string]struct {
-		packet []byte
-		left   int
-		flows  uint64
-		reason packet.Reason
-	}{
-		"same flow":           {other[14:], 1, 1, 0},
-		"another flow":        {elsewhere[14:], 1, 0, 0},
-		"wrong sum":           {broken[14:], 0, 0, packet.BadChecksum},
-		"cut short":           {other[14:40], 0, 0, packet.BadTotalLength},
-		"one byte":            {other[14:15], 0, 0, packet.FrameTooShort},
-		"other family":        {udp6(5)[14:], 0, 0, packet.BadVersion},
-		"larger than the MTU": {udp4(1800)[14:], 2, 1, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			q := newQueueWorld(t, queueTo(policy.HookIn, policy.QueueTo{}))
-			q.send(0, udp4(20))
-			out := q.decide(q.receive(1)[0], client.Verdict{Action: client.Accept, Packet: c.packet})[1]
-			if len(out) != c.left || q.worker.table.Flows4 != c.flows {
-				t.Fatalf("%d frames left, %d flows", len(out), q.worker.table.Flows4)
-			}
-			if c.left == 0 && q.drops(c.reason) != 1 {
-				c, _ := q.worker.Counters()
-				t.Errorf("dropped for %v", c.Drops)
-			}
-			if c.left == 1 {
-				decode(t, out[0])
-				if len(out[0]) != 14+len(c.packet) {
-					t.Errorf("%d bytes left", len(out[0]))
-				}
-			}
-		})
-	}
-}
-
 // A rule may spread flows over queues; each flow stays in its own. Source: VQ-1
 func TestQueueRange(t *testing.T) {
 	to := policy.QueueTo{First: 3, Last: 10}
