@@ -259,7 +259,7 @@ func (f *feed) follow(ctx context.Context) error {
 	for ctx.Err() == nil {
 		deadline := f.tended.Add(tendInterval)
 		next, due := f.nextDump()
-		if due && next.Before(deadline) {
+		if due && !f.draining && next.Before(deadline) { // one that has passed lets nothing be read
 			deadline = next
 		}
 		if err := f.events.file.SetReadDeadline(deadline); err != nil {

@@ -106,6 +106,25 @@ func TestMirrorMakesUpForLostNotifications(t *testing.T) {
 	}
 }
 
+// A loss that leaves more to be read than one batch does not stop the mirror: what waits
+// is read to its end, and then the kernel is dumped. SP-2
+func TestMirrorReadsALongBacklogAfterALoss(t *testing.T) {
+	b := newMirrorBed(t, nil)
+	b.ip("addr add 10.1.0.1/24 dev lan")
+	b.has(0, "10.1.0.1/32", "local local proto 0 [invalid IP if1 x1]")
+	const n = 60_000 // of which a third does not fit into the socket
+	b.mirror.routes.mu.Lock()
+	b.ip(routeBatch("add", n))
+	b.mirror.routes.mu.Unlock()
+	eventually(t, "all routes are there", func() bool { return b.mirror.Status().Routes[Installed] == n })
+	if s := b.mirror.Status().Feeds[0]; s.Overruns == 0 {
+		t.Errorf("nothing was lost: %+v", s)
+	}
+	b.ip("route flush proto bird")
+	eventually(t, "all routes are gone", func() bool { return b.mirror.Status().Routes[Installed] == 0 })
+	b.agree(t, nil)
+}
+
 // A socket that fails is opened again, and what happened meanwhile is made up for. SP-2
 func TestMirrorOpensAFailedSocketAgain(t *testing.T) {
 	b := newMirrorBed(t, nil)
