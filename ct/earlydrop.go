@@ -52,7 +52,7 @@ func (t *Table) makeRoom(hash uint64, ipv6 bool) bool {
 	for range min(earlyProbes, t.numBuckets) {
 		b := t.bucket(i)
 		for used := ^b.match(0) & (1<<slots - 1); used != 0; used &= used - 1 {
-			flow := b.flow[bits.TrailingZeros32(used)]
+			flow := b.flow(bits.TrailingZeros32(used))
 			f := t.flow(flow)
 			if t.isIPv6(flow) != ipv6 || f.flags&(seenReply|assured) != 0 && f.state != TCPTimeWait && f.state != TCPClose {
 				continue

@@ -141,13 +141,8 @@ func (t *Table) matchPlain(heads packet.Heads) {
 		homes[i] = t.home(heads.At(i).Hash)
 	}
 	mem.Prefetch(t.bucketBase, unsafe.Sizeof(bucket{}), &homes[0], len(homes))
-	for i, home := range homes {
-		b := t.bucket(home)
-		flow := uint32(0)
-		if slot, ok := b.first(tagOf(heads.At(i).Hash)); ok {
-			flow = b.flow[slot]
-		}
-		candidates[i] = flow
+	for i := range candidates {
+		candidates[i] = t.seek(heads.At(i).Hash)
 	}
 	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &candidates[0], len(candidates))
 }
@@ -159,7 +154,7 @@ func (t *Table) find(p *packet.Packet) uint32 {
 	for range t.numBuckets { // and no further, whatever the index says
 		b := t.bucket(i)
 		for m := b.match(tag); m != 0; m &= m - 1 {
-			flow := b.flow[bits.TrailingZeros32(m)]
+			flow := b.flow(bits.TrailingZeros32(m))
 			if f := t.flow(flow); f.k0 == p.Key0 && f.k1 == p.Key1 && (!t.isIPv6(flow) || t.sameEnds(&p.Head, flow)) {
 				return flow
 			}
