@@ -10,7 +10,7 @@ export CGO_CFLAGS_ALLOW ?= -mrtm
 
 # Debian packages: to build and run, and what the end-to-end tests drive besides.
 BUILD_PACKAGES := build-essential pkg-config libdpdk-dev dpdk dpdk-dev
-TEST_PACKAGES  := iproute2 util-linux nftables conntrack ethtool iputils-ping iputils-arping iputils-tracepath traceroute ndisc6 iperf3 \
+TEST_PACKAGES  := iproute2 netbase util-linux nftables conntrack ethtool iputils-ping iputils-arping iputils-tracepath traceroute ndisc6 iperf3 \
                   curl tcpdump tshark nmap python3 dnsmasq-base bind9-dnsutils bird2 dpdk-doc
 PACKAGES       := $(BUILD_PACKAGES) $(TEST_PACKAGES)
 # Packages without DPDK: they build and test with no C compiler.

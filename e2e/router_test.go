@@ -77,7 +77,7 @@ func (h *host) forget() { h.ip("neigh flush dev " + h.iface) }
 func checkARP(t *testing.T, b *bed) {
 	for _, h := range []*host{b.client, b.server} {
 		h.forget()
-		out := h.run(t, "arping", "-c", "1", "-w", "5", "-I", h.iface, h.gw4)
+		out := h.run(t, "arping", "-f", "-w", "15", "-I", h.iface, h.gw4) // with -c 1 it gives up after a second
 		wantMatch(t, out, `(?i)reply from `+h.gw4+` \[`+h.gwMAC+`\]`)
 	}
 	b.client.ping(t, b.client.gw4, "-c", "1")

@@ -37,10 +37,16 @@ func (h *host) iperfServer(t *testing.T) {
 	h.listening(t, iperfPort)
 }
 
-// iperf runs an iperf3 client to its end.
+// iperf runs an iperf3 client to its end. A server that has not yet seen the end of the
+// run before is asked again.
 func (h *host) iperf(t *testing.T, to string, flags ...string) *iperf {
 	t.Helper()
-	return parseIperf(t, h.run(t, append([]string{"iperf3", "--json", "--connect-timeout", "5000", "-p", iperfPort, "-c", to}, flags...)...))
+	var out string
+	eventually(t, "the iperf3 server is busy", func() bool {
+		out, _ = h.try(t, append([]string{"iperf3", "--json", "--connect-timeout", "5000", "-p", iperfPort, "-c", to}, flags...)...)
+		return !strings.Contains(out, "the server is busy")
+	})
+	return parseIperf(t, out)
 }
 
 func parseIperf(t *testing.T, text string) *iperf {
