@@ -2,9 +2,10 @@ package pipeline
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ffwd/ct"
 )
@@ -13,16 +14,14 @@ import (
 // it until it does.
 var ErrStuck = errors.New("worker stuck")
 
-// mailPatience is how long Do waits for a worker that runs. A poll takes microseconds; on
-// a crowded machine the worker's thread may have to wait for its core, but not this long.
-const mailPatience = time.Second
-
 // mailbox is how control has things done between two polls.
 type mailbox struct {
 	turn    chan struct{} // of capacity 1: who has put something in may post
 	post    atomic.Pointer[request]
 	running atomic.Bool   // changed with the turn
 	stopped chan struct{} // closed when the worker runs no more
+	thread  atomic.Int32  // ID of the worker's, 0: none yet
+	steps   atomic.Uint64 // done for anybody
 }
 
 func newMailbox() mailbox {
@@ -33,13 +32,13 @@ func newMailbox() mailbox {
 // has, one a poll.
 type request struct {
 	step  func() (more bool)
-	taken atomic.Bool   // while the worker is at a step, or by DoInSteps to have the rest left undone
-	steps atomic.Uint32 // done so far
+	taken atomic.Bool // while the worker is at a step, or by DoInSteps to have the rest left undone
 	done  chan struct{}
 }
 
 // begin says that the worker looks at its mail from now on.
 func (m *mailbox) begin() {
+	m.thread.Store(int32(unix.Gettid()))
 	m.turn <- struct{}{} // nobody runs a request in the worker's place any more
 	m.running.Store(true)
 	<-m.turn
@@ -59,9 +58,10 @@ func (m *mailbox) answer() {
 	case !r.taken.CompareAndSwap(false, true):
 		m.post.Store(nil)
 	case r.step():
-		r.steps.Add(1)
+		m.steps.Add(1)
 		r.taken.Store(false)
 	default:
+		m.steps.Add(1)
 		m.post.Store(nil)
 		close(r.done)
 	}
@@ -71,8 +71,8 @@ func (m *mailbox) answer() {
 // does not run, and returns when it has run. f sees a consistent state and must
 // be short: the worker's packets wait for it. Any goroutine may call it.
 //
-// It returns ErrStuck when the worker does not look at its mail for mailPatience, and at
-// once when it has not looked since that happened before; then f does not run, not even
+// It returns ErrStuck when the worker does not look at its mail for long, see patience, and
+// at once when it has not looked since that happened before; then f does not run, not even
 // later, so that what it uses is the caller's again.
 func (w *Worker) Do(f func()) error {
 	return w.DoInSteps(func() bool { f(); return false })
@@ -84,51 +84,50 @@ func (w *Worker) Do(f func()) error {
 // Source: CT-9.
 func (w *Worker) DoInSteps(step func() (more bool)) error {
 	m := &w.mail
-	patience := time.NewTimer(mailPatience)
-	defer patience.Stop()
-	select {
-	case m.turn <- struct{}{}:
-	case <-patience.C:
-		return w.stuck()
+	looks := time.NewTicker(lookEvery)
+	defer looks.Stop()
+	p := newPatience(func() (bool, time.Duration) { return lookAtThread(m.thread.Load()) }, m.steps.Load)
+	for mine := false; !mine; {
+		select {
+		case m.turn <- struct{}{}:
+			mine = true
+		case <-looks.C:
+			if p.ends() {
+				return p.err(w.config.Index)
+			}
+		}
 	}
 	defer func() { <-m.turn }()
 	r := &request{step: step, done: make(chan struct{})}
 	if !m.running.Load() {
-		r.finish()
+		m.finish(r)
 		return nil
 	}
 	if !m.post.CompareAndSwap(nil, r) { // what was withdrawn still lies there
-		return w.stuck()
+		return p.err(w.config.Index)
 	}
-	for before := uint32(0); ; {
+	for p.anew(); ; {
 		select {
 		case <-r.done:
 			return nil
 		case <-m.stopped:
 			if r.taken.CompareAndSwap(false, true) { // the worker left before the end
-				r.finish()
+				m.finish(r)
 			}
 			return nil
-		case <-patience.C:
-			steps := r.steps.Load()
-			if steps == before && r.taken.CompareAndSwap(false, true) {
-				return w.stuck()
+		case <-looks.C:
+			if p.ends() && r.taken.CompareAndSwap(false, true) { // else it is at a step, which is short
+				return p.err(w.config.Index)
 			}
-			before = steps // it goes on, or is at a step, which is short
-			patience.Reset(mailPatience)
 		}
 	}
 }
 
 // finish does the steps that are left in the caller's thread.
-func (r *request) finish() {
-	for more := true; more; {
+func (m *mailbox) finish(r *request) {
+	for more := true; more; m.steps.Add(1) {
 		more = r.step()
 	}
-}
-
-func (w *Worker) stuck() error {
-	return fmt.Errorf("%w: worker %d does not come back from its poll", ErrStuck, w.config.Index)
 }
 
 // Read makes c and flows a consistent copy of the worker's counters. When it returns
