@@ -73,20 +73,8 @@ func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 			others = true
 			continue
 		}
-		ends, ports := binary.LittleEndian.Uint64(p.IPv4()[12:]), p.PortsLE
-		turned, portsTurned := bits.RotateLeft64(ends, 32), bits.RotateLeft32(ports, 16)
-		// Directions come in any order: a branch would be mispredicted half the
-		// time, so all of this is arithmetic. Of a host that talks to itself the
-		// ports decide.
-		_, swapped := bits.Sub64(turned, ends, 0)
-		if turned == ends {
-			_, swapped = bits.Sub64(uint64(portsTurned), uint64(ports), 0)
-		}
+		k0, ports, swapped := canonical(binary.LittleEndian.Uint64(p.IPv4()[12:]), p.PortsLE)
 		p.Flags |= uint8(swapped) * packet.KeySwapped
-		if swapped != 0 {
-			ports = portsTurned
-		}
-		k0 := min(ends, turned)
 		k1 := uint64(ports)<<32 | uint64(zones[p.Ingress])<<16 | uint64(p.Proto)<<8 | family4
 		p.Key0, p.Key1 = k0, k1
 		p.Hash = mum(mum(k0^s0, k1^s1)^s2, s3) // as in hash
@@ -99,6 +87,45 @@ func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 			s.tuple(p, zones[p.Ingress])
 			b.Strays = b.Strays || Quotes(p)
 		}
+	}
+}
+
+// canonical puts the low end of an IPv4 tuple first. Directions come in any order: a branch
+// would be mispredicted half the time, so all of this is arithmetic. Of a host that talks to
+// itself the ports decide.
+func canonical(ends uint64, ports uint32) (k0 uint64, sorted uint32, swapped uint64) {
+	turned, portsTurned := bits.RotateLeft64(ends, 32), bits.RotateLeft32(ports, 16)
+	_, swapped = bits.Sub64(turned, ends, 0)
+	if turned == ends {
+		_, swapped = bits.Sub64(uint64(portsTurned), uint64(ports), 0)
+	}
+	if swapped != 0 {
+		ports = portsTurned
+	}
+	return min(ends, turned), ports, swapped
+}
+
+// KeysOfPlain sets Key0, Key1, Hash and KeySwapped of TCP and UDP packets that came in one
+// zone: of untagged frames, IPv4 ones without options or IPv6 ones without extensions. Any
+// worker may call it. Source: CT-1, CT-8.
+func (s *Secret) KeysOfPlain(heads []packet.Head, ipv6 bool, zone uint16) {
+	if ipv6 {
+		for i := range heads {
+			p := &heads[i]
+			p.PortsLE = binary.LittleEndian.Uint32((*[4]byte)(unsafe.Add(p.Data, packet.EthernetLen+packet.IPv6HeaderLen))[:])
+			s.key6(p, zone)
+		}
+		return
+	}
+	s0, s1, s2, s3 := s[0], s[1], s[2], s[3]|1
+	const addresses, ports = packet.EthernetLen + 12, packet.EthernetLen + packet.IPv4HeaderLen
+	for i := range heads {
+		p := &heads[i]
+		f := (*[ports + 4]byte)(p.Data)
+		k0, sorted, swapped := canonical(binary.LittleEndian.Uint64(f[addresses:]), binary.LittleEndian.Uint32(f[ports:]))
+		k1 := uint64(sorted)<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family4
+		p.Flags |= uint8(swapped) * packet.KeySwapped
+		p.Key0, p.Key1, p.Hash = k0, k1, mum(mum(k0^s0, k1^s1)^s2, s3) // as in hash
 	}
 }
 
@@ -115,7 +142,7 @@ func (s *Secret) tuple(p *packet.Packet, zone uint16) {
 		}
 		return
 	case p.Is(packet.IsIPv6):
-		s.tuple6(p, zone)
+		s.key6(&p.Head, zone)
 		return
 	}
 	s.tuple4(p, zone)
@@ -132,7 +159,7 @@ func (s *Secret) tuple4(p *packet.Packet, zone uint16) {
 	p.Hash = s.hash(p.Key0, p.Key1)
 }
 
-func (s *Secret) tuple6(p *packet.Packet, zone uint16) {
+func (s *Secret) key6(p *packet.Head, zone uint16) {
 	src := unsafe.Pointer(p.IPv6().Src()) // and behind it the destination
 	ports := p.PortsLE
 	swap := behind((*[16]byte)(src), (*[16]byte)(unsafe.Add(src, 16)), ports)

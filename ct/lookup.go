@@ -25,84 +25,20 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	}
 	now, heads := Tick(b.NowNs), packet.HeadsOf(pkts)
 	t.latestNs = b.NowNs
-	t.match(heads)
-	if t.Flows6 > 0 {
-		t.prefetchEnds(len(pkts))
+	t.Seek(heads, false)
+	at := t.touch(heads, t.candidates[:], now, timeouts)
+	if at < len(pkts) {
+		t.prefetchWindows(heads.From(at), t.candidates[at:])
 	}
-	for at := 0; at < len(pkts); at++ {
-		at += t.touchAny(heads.From(at), t.candidates[at:], now, timeouts, at == 0)
-		if at < len(pkts) && pkts[at].Verdict == packet.Continue {
-			t.lookup(&pkts[at], t.candidates[at], now, timeouts)
+	for at < len(pkts) {
+		if at += t.touchAny(heads.From(at), t.candidates[at:], now, timeouts); at == len(pkts) {
+			return
 		}
-	}
-}
-
-// touchAny joins the packets that come before the first one which asks for more than a
-// short loop does, and returns how many. The windows of TCP flows are asked for at the
-// beginning of a burst alone.
-func (t *Table) touchAny(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts, begins bool) (n int) {
-	if n = t.touch(heads, candidates, now, timeouts); n == heads.Len() {
-		return n
-	}
-	if begins {
-		t.prefetchWindows(heads.From(n), candidates[n:])
-	}
-	for n < heads.Len() {
-		tcp := t.touchTCP(heads.From(n), candidates[n:], now, timeouts)
-		n += tcp
-		if n == heads.Len() || tcp == 0 {
-			return n
+		if p := &pkts[at]; p.Verdict == packet.Continue {
+			t.lookup(p, t.candidates[at], now, timeouts)
 		}
-		others := t.touch(heads.From(n), candidates[n:], now, timeouts)
-		if n += others; others == 0 {
-			return n
-		}
+		at++
 	}
-	return n
-}
-
-// prefetchEnds asks the cache for the addresses of the IPv6 flows among the first n
-// candidates.
-func (t *Table) prefetchEnds(n int) {
-	lines := 0
-	for _, flow := range t.candidates[:n] {
-		t.lines[lines&(packet.MaxBurst-1)] = flow - t.first6
-		if t.isIPv6(flow) {
-			lines++
-		}
-	}
-	mem.Prefetch(t.addressBase, unsafe.Sizeof(addresses{}), &t.lines[0], lines)
-}
-
-// touch joins the packets of the common case: a flow that was found at once, and whose
-// tracker and place in the wheel stay as they are. All that takes is its cache line, and
-// of IPv6 its addresses. It stops at the first packet that wants more and returns how
-// many came before. It calls nothing: around a call the compiler keeps the loop's
-// variables on the stack (2 cycles per packet).
-func (t *Table) touch(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
-	for i, flow := range candidates[:heads.Len()] {
-		p, f := heads.At(i), t.flow(flow)
-		marks, flags := uint32(p.Flags), uint32(f.flags)
-		if f.k0 != p.Key0 || f.k1 != p.Key1 || p.Verdict != packet.Continue {
-			return i
-		}
-		dir := (marks ^ flags) / origSwapped & 1
-		packets := f.packets[dir] + 1
-		lives := timeouts.at(f.state)
-		deadline := now + lives
-		// Settled, and a reply only where one has been seen before. The deadline neither
-		// comes closer nor has passed: it is behind now, and not behind the new one.
-		if (dir*seenReply|settled)&^flags != 0 || packets == 0 || deadline-f.deadline >= lives ||
-			marks&packet.IsIPv6 != 0 && !t.sameEnds(p, flow) {
-			return i
-		}
-		p.Flags = uint8(marks | dir*seenReply)
-		p.State, p.Flow = packet.CtNew+packet.CtState(flags/seenReply&1), flow
-		f.bytes[dir] += uint64(p.L3Len())
-		f.packets[dir] = packets
-		f.deadline = deadline
-	}
-	return heads.Len()
 }
 
 // lookup joins a packet to its flow, of which candidate may be the one.
@@ -166,19 +102,6 @@ func (t *Table) find(p *packet.Packet) uint32 {
 	}
 	return 0
 }
-
-// sameEnds compares the addresses of an IPv6 packet with those of an IPv6 flow. It is
-// small enough to be inlined into loops that call nothing.
-func (t *Table) sameEnds(p *packet.Head, flow uint32) bool {
-	const source = 8 // offset of the source address, right before the destination
-	a := (*addresses)(unsafe.Add(t.addressBase, uintptr(flow-t.first6)*unsafe.Sizeof(addresses{})))
-	first := unsafe.Add(p.Data, uintptr(p.L3)+source)
-	swap := p.Flags & packet.KeySwapped // the flag is 16, which is the length of an address
-	return *(*[16]byte)(unsafe.Add(first, swap)) == a.low && *(*[16]byte)(unsafe.Add(first, packet.KeySwapped-swap)) == a.high
-}
-
-// A flag of another value would not compile here.
-const _ = uint(packet.KeySwapped-16) + uint(16-packet.KeySwapped)
 
 // ends returns an IPv6 packet's addresses in key order.
 func ends(p *packet.Packet) (low, high *[16]byte) {
@@ -353,6 +276,7 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 		flags:   inUse,
 		mark:    p.CtMark,
 	}
+	f.born(now)
 	t.adopt(i, p.Policy)
 	row := timeouts.of(f.policy)
 	f.deadline = now + row.at(t.timeout(p, i, row))
@@ -370,14 +294,9 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 	return true
 }
 
-// settle marks a flow whose packets are of the common case, see touch. One with a
-// timeout policy is not: its timeout is in another row, and looking for it would
-// cost those that have none.
+// settle marks a flow whose packets are of the common case, see touch.
 func (t *Table) settle(flow uint32) {
 	f := t.flow(flow)
-	if f.flags&ruled != 0 || f.state == UDPAnswered {
-		return
-	}
 	if proto := f.proto(); proto != packet.ProtoTCP && proto != packet.ProtoSCTP {
 		f.flags |= settled
 	}

@@ -211,8 +211,8 @@ func established(t *testing.T, of tuple) (*Table, *packet.Burst) {
 // shortWay returns how many packets of the burst are of the common case.
 func shortWay(table *Table, b *packet.Burst) int {
 	heads := packet.HeadsOf(b.Live())
-	table.match(heads)
-	return table.touchAny(heads, table.candidates[:b.N], Tick(b.NowNs), DefaultTimeouts(), true)
+	table.Seek(heads, false)
+	return table.Join(heads, b.NowNs, DefaultTimeouts())
 }
 
 // CT-3, CT-4: packets of established flows take the short way, in both families. A packet

@@ -125,7 +125,7 @@ func (s *Secret) FirstKey(p *packet.Packet, zone uint16) (ok bool) {
 		p.Flags |= packet.HasPorts
 	}
 	if p.Is(packet.IsIPv6) {
-		s.tuple6(p, zone)
+		s.key6(&p.Head, zone)
 	} else {
 		s.tuple4(p, zone)
 	}

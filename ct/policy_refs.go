@@ -117,9 +117,7 @@ func (t *Table) adopt(flow uint32, policy uint16) {
 		return
 	}
 	bump(&t.refs.flows[policy], 1)
-	f := t.flow(flow)
-	f.policy = policy
-	f.flags |= ruled
+	t.flow(flow).policy = policy
 }
 
 // disown takes its policy from a flow.
@@ -127,7 +125,6 @@ func (t *Table) disown(f *Flow) {
 	if f.policy != 0 {
 		bump(&t.refs.flows[f.policy], ^uint32(0))
 		f.policy = 0
-		f.flags &^= ruled
 	}
 }
 
@@ -139,7 +136,6 @@ func (t *Table) Detach(set *PolicySet, from uint32, budget int) uint32 {
 	return t.Walk(from, budget, func(i uint32) bool {
 		if f := t.flow(i); set.Has(f.policy) {
 			t.disown(f)
-			t.settle(i)
 		}
 		return true
 	})

@@ -34,10 +34,9 @@ const timestampsOnly = 0x0101080a
 // check: the segment is not behind others of its side, and what it has not acknowledged
 // is within the window that it announces, which is never above the largest one.
 func (t *Table) touchTCP(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
-	whole, inFlight := timeouts.at(TCPEstablished), min(timeouts.at(TCPUnacknowledged), timeouts.at(TCPEstablished))
 	for i, flow := range candidates[:heads.Len()] {
 		p, f := heads.At(i), t.flow(flow)
-		if f.k0 != p.Key0 || f.k1 != p.Key1 || f.state != TCPEstablished || f.flags&(assured|noted|ruled) != assured ||
+		if f.k0 != p.Key0 || f.k1 != p.Key1 || f.state != TCPEstablished || f.flags&(assured|noted) != assured ||
 			p.Verdict != packet.Continue || p.Flags&packet.IsFragment != 0 || p.Flags&packet.IsIPv6 != 0 && !t.sameEnds(p, flow) {
 			return i
 		}
@@ -77,9 +76,10 @@ func (t *Table) touchTCP(heads packet.Heads, candidates []uint32, now uint32, ti
 		if unacked == 0 {
 			otherBits &^= sideUnacked
 		}
-		lives := whole
+		row := timeouts.of(f.policy)
+		lives := row.at(TCPEstablished)
 		if (ownBits|otherBits)&sideUnacked != 0 {
-			lives = inFlight
+			lives = min(lives, row.at(TCPUnacknowledged))
 		}
 		deadline, packets := now+lives, f.packets[dir]+1
 		if packets == 0 || int32(f.deadline-now) <= 0 || int32(deadline-f.deadline) < 0 && f.flags&early == 0 {

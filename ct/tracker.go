@@ -67,11 +67,9 @@ func (t *Table) advance(p *packet.Packet, flow, now uint32, dir int) outcome {
 		switch {
 		case f.state == UDPUnreplied && dir == Reply:
 			f.state = UDPAnswered
-			f.flags &^= settled
 		case f.state == UDPAnswered && int32(now-t.cold[flow].start-streamTicks) > 0:
 			f.state = UDPReplied
 			f.flags |= assured
-			t.settle(flow)
 		}
 	}
 	return accepted

@@ -5,7 +5,7 @@ package ct
 // interfaces it holds, is the policy stage's business: a flow keeps its number, and the
 // generation of the ruleset whose numbers they are.
 //
-//	verdict:   generation 24 | 8 unused
+//	verdict:   generation 24 | 8 of the time of confirmation, see Flow.age
 //	decisions: number by 2*direction + hook; 0: ask the rules
 
 // Hook is a policy hook as the cache counts them.
@@ -29,7 +29,7 @@ func (f *Flow) Decision(generation uint32, dir int, hook Hook) uint16 {
 // Remember stores a decision for Decision to find. Owner worker only.
 func (f *Flow) Remember(generation uint32, dir int, hook Hook, decision uint16) {
 	if f.verdict>>8 != generation {
-		f.verdict = generation << 8
+		f.verdict = generation<<8 | f.verdict&0xff
 		f.forget()
 	}
 	f.decisions[2*dir+int(hook)] = decision

@@ -17,12 +17,13 @@ func (s *Depart) Process(b *packet.Burst) {
 		return
 	}
 	s.settled(b)
-	n := s.depart(s.received[:b.N])
-	if n == b.N {
+	s.way()
+	s.leave(s.received[:b.N])
+	if s.n == b.N {
 		b.N = 0
 		return
 	}
-	for i := range b.Pkts[:n] {
+	for i := range b.Pkts[:s.n] {
 		b.Pkts[i].Verdict = packet.Held
 	}
 }
@@ -39,10 +40,13 @@ func (l *lane) settled(b *packet.Burst) {
 		if p.Verdict != packet.Continue || p.Flow < least || p.L3 != packet.EthernetLen || p.Flags&packet.IsIPv6 != family {
 			break
 		}
-		l.data[i&(packet.MaxBurst-1)], l.size[i&(packet.MaxBurst-1)] = p.Data, uint16(p.L3Len())
+		at := i & (packet.MaxBurst - 1)
+		l.heads[at].Data, l.size[at] = p.Data, uint16(p.L3Len())
 		if family == 0 {
-			l.dst4[i&(packet.MaxBurst-1)] = p.IPv4().Dst()
-		} else if l.dst6[i&(packet.MaxBurst-1)] = p.IPv6().Dst(); linkLocal6(p.IPv6().Src()) {
+			if l.dst4[at] = p.IPv4().Dst(); p.IPv4().TTL() <= 1 {
+				break
+			}
+		} else if l.dst6[at] = p.IPv6().Dst(); p.IPv6().HopLimit() <= 1 || linkLocal6(p.IPv6().Src()) {
 			break
 		}
 		n++

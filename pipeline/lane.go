@@ -2,15 +2,14 @@ package pipeline
 
 import (
 	"encoding/binary"
-	"unsafe"
 
 	"ffwd/fib"
 	"ffwd/packet"
 )
 
-// lane takes a run of packets, all of one family and all that is asked of them done but
-// the way out, from the route lookup to the device's queue in three passes: lookup,
-// frame, queue. What it knows of them are a few arrays; no packet.Packet is touched.
+// lane takes a run of packets, all of one family and untagged, from the route lookup to
+// the device's queue: way, leave. What it knows of them are their heads and a few arrays;
+// no packet.Packet is touched.
 //
 // It makes the checks that Route, TTL, MTU and Rewrite make, before it writes anything,
 // and ends at the first packet that one of them would keep or that has a choice of ways:
@@ -20,24 +19,25 @@ import (
 // worker. Source: FF-1, FF-5, FF-7, FF-9, FF-12, FF-14.
 type lane struct {
 	*Worker
-	n    int                             // packets in the run
-	ipv6 bool                            // their family
-	data [packet.MaxBurst]unsafe.Pointer // first byte of the frame: the mbuf may be out of the near caches
-	size [packet.MaxBurst]uint16         // bytes of L3
-	dst4 [packet.MaxBurst]uint32         // of IPv4
-	dst6 [packet.MaxBurst]*[16]byte      // of IPv6
-	to   [packet.MaxBurst]fib.AdjacencyIndex
+	n     int                          // packets in the run
+	ipv6  bool                         // their family
+	heads [packet.MaxBurst]packet.Head // Data and Len; Express has all of them
+	size  [packet.MaxBurst]uint16      // bytes of L3
+	dst4  [packet.MaxBurst]uint32      // of IPv4
+	dst6  [packet.MaxBurst]*[16]byte   // of IPv6
+	to    [packet.MaxBurst]fib.AdjacencyIndex
+	said  [packet.MaxBurst]uint16 // what rules have decided, see allowed
 }
 
 // open tells whether packets may leave by the lane: nothing that stands between Route and
 // Confirm asks for more than it does, and there is one routing table.
 func (s *Snapshot) open() bool { return s.mayShorten() && len(s.Tables) == 1 }
 
-// depart sends off the run, whose untagged frames are in mbufs, as far as it can. It
-// returns how many packets that were.
-func (l *lane) depart(mbufs []*packet.Mbuf) int {
+// way finds the next hops of the run, whose hop limits are above 1, and ends it before the
+// first packet that is not just forwarded.
+func (l *lane) way() {
 	if l.n == 0 {
-		return 0
+		return
 	}
 	table := l.snap.Tables[0]
 	if l.ipv6 {
@@ -45,50 +45,62 @@ func (l *lane) depart(mbufs []*packet.Mbuf) int {
 	} else {
 		table.ResolveBatch4(l.dst4[:l.n], l.to[:])
 	}
-	lines := table.Lines()
-	n, oneWay := l.rewrite(mbufs[:l.n], lines)
-	l.counts[0].AddBurst(lines, l.to[:n], l.size[:n])
-	if l.counter.FastForwarded += uint64(n); oneWay && n > 0 {
-		l.queueAll(mbufs[:n], lines[l.to[0]].Iface)
-		return n
+	lines, sizes := table.Lines(), &l.size
+	latest, most := ^l.to[0], uint32(0) // of the next hop before: most that go one way come together
+	for i, to := range l.to[:l.n] {
+		if to != latest {
+			a := &lines[to]
+			if a.Kind != fib.Forward || a.L2Len != packet.EthernetLen {
+				l.n = i
+				return
+			}
+			latest, most = to, a.MTUBytes
+		}
+		if uint32(sizes[i&(packet.MaxBurst-1)]) > most {
+			l.n = i
+			return
+		}
 	}
-	for i, m := range mbufs[:n] {
-		l.queue(l.snap.Interfaces[lines[l.to[i]].Iface].Port, m, 0)
-	}
-	return n
 }
 
-// rewrite writes hop limit and link header of the leading packets. It returns how many,
-// and whether all of them leave by one interface.
-func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (n int, oneWay bool) {
+// leave sends off the run, whose frames are in mbufs.
+func (l *lane) leave(mbufs []*packet.Mbuf) {
+	if l.n == 0 {
+		return
+	}
+	lines := l.snap.Tables[0].Lines()
+	oneWay := l.rewrite(mbufs[:l.n], lines)
+	l.counts[0].AddBurst(lines, l.to[:l.n], l.size[:l.n])
+	if l.counter.FastForwarded += uint64(l.n); oneWay {
+		l.queueAll(mbufs[:l.n], lines[l.to[0]].Iface)
+		return
+	}
+	for i, m := range mbufs[:l.n] {
+		l.queue(l.snap.Interfaces[lines[l.to[i]].Iface].Port, m, 0)
+	}
+}
+
+// rewrite writes hop limits and link headers, and tells whether all packets leave by one
+// interface.
+func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (oneWay bool) {
 	if len(mbufs) > packet.MaxBurst {
-		return 0, false
+		return false
 	}
 	le, first, differ := binary.LittleEndian, lines[l.to[0]].Iface, uint16(0)
 	ipv6 := l.ipv6
 	for i, m := range mbufs {
-		a, size := &lines[l.to[i]], l.size[i]
-		f := (*plainFrame)(l.data[i])
-		if a.Kind != fib.Forward || a.L2Len != packet.EthernetLen || uint32(size) > a.MTUBytes {
-			return i, differ == 0
-		}
+		a, f := &lines[l.to[i]], (*plainFrame)(l.heads[i].Data)
 		if ipv6 {
-			if f[packet.EthernetLen+7] <= 1 {
-				return i, differ == 0
-			}
 			f[packet.EthernetLen+7]--
 		} else {
-			if f[packet.EthernetLen+8] <= 1 {
-				return i, differ == 0
-			}
 			(*packet.IPv4)(f[packet.EthernetLen:]).DecrementTTL()
 		}
 		le.PutUint64(f[0:], le.Uint64(a.L2[0:]))
 		le.PutUint32(f[8:], le.Uint32(a.L2[8:]))
-		seal(m, packet.EthernetLen+size)
+		seal(m, packet.EthernetLen+l.size[i])
 		differ |= a.Iface ^ first
 	}
-	return len(mbufs), differ == 0
+	return differ == 0
 }
 
 // queueAll queues frames that leave by one interface.

@@ -58,6 +58,12 @@ func (d *decision) holdsFor(p *packet.Packet) bool {
 	return d.ingress == p.Ingress && d.egress == p.Egress && d.markBefore == p.Mark
 }
 
+// passes tells whether the decision is to let packets from an interface pass that have no
+// mark, and no more.
+func (d *decision) passes(ingress uint16) bool {
+	return d.ingress == ingress && d.egress == 0 && d.markBefore == 0 && !d.more
+}
+
 // ledger is a worker's account of one ruleset: what it decided, and how many packets
 // each rule matched. Flows name decisions by number; the numbers of a ruleset die with it.
 //

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
@@ -8,6 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"ffwd/ct"
 	"ffwd/fib"
 	"ffwd/packet"
 	"ffwd/policy"
@@ -89,7 +92,11 @@ func TestPlainFramesAreParsedAlike(t *testing.T) {
 			l.plain6(mbuf, mac)
 			express, size = l.n, l.size[0]
 		}
-		if express != n4+n6 || express > 0 && int(size) != quick.Pkts[0].L3Len() {
+		want := n4 + n6
+		if n4 > 0 && f[22] <= 1 || n6 > 0 && f[21] <= 1 { // the last hop is TTL's
+			want = 0
+		}
+		if express != want || express > 0 && int(size) != quick.Pkts[0].L3Len() {
 			t.Fatalf("Express takes %d of %d bytes, parse %d of %d\n%x", express, size, n4+n6, quick.Pkts[0].L3Len(), f)
 		}
 		general.Load(mbuf, ports.Untagged)
@@ -102,6 +109,13 @@ func TestPlainFramesAreParsedAlike(t *testing.T) {
 		s.frame(&general.Pkts[0], ports)
 		if !reflect.DeepEqual(quick.Pkts[0], general.Pkts[0]) {
 			t.Fatalf("plain:   %+v\ngeneral: %+v\n%x", quick.Pkts[0], general.Pkts[0], f)
+		}
+		if express == 1 {
+			s.secret.Tuples(&quick, s.snap.Zones)
+			s.secret.KeysOfPlain(l.heads[:1], n6 > 0, s.snap.Zones[ports.Untagged])
+			if l.heads[0].PortsLE = quick.Pkts[0].PortsLE; l.heads[0] != quick.Pkts[0].Head {
+				t.Fatalf("Express: %+v\nstages:  %+v\n%x", l.heads[0], quick.Pkts[0].Head, f)
+			}
 		}
 		taken[0] += n4
 		taken[1] += n6
@@ -122,6 +136,12 @@ func TestShortWaysAreLikeTheLongOne(t *testing.T) {
 		option option
 	}{
 		{"flows", 1500, func(*Config, *world) {}}, {"flows, narrow", 1280, func(*Config, *world) {}},
+		{"rules", 1500, withRules(
+			policy.Rule{Hook: policy.HookIn, Protocol: 17, InPorts: []uint16{ifWAN}, Action: policy.Accept},
+			policy.Rule{Hook: policy.HookIn, Protocol: policy.AnyProtocol, Action: policy.Continue, SetMark: policy.Bits{Value: 1, Mask: 1}},
+			policy.Rule{Hook: policy.HookIn, Protocol: 17, InPorts: []uint16{ifLAN}, States: policy.States(policy.Established), Action: policy.Accept},
+			policy.Rule{Hook: policy.HookIn, Protocol: 17, Dst: []netip.Prefix{netip.MustParsePrefix("10.7.7.0/24")}, Action: policy.Drop},
+		)},
 		{"no flows", 1500, stateless}, {"no flows, narrow", 1280, stateless},
 	} {
 		t.Run(tc.name, func(t *testing.T) { compareWays(t, tc.mtu, tc.option) })
@@ -139,20 +159,28 @@ func compareWays(t *testing.T, mtu int, o option) {
 	}
 	short.setMTU(mtu)
 	long.setMTU(mtu)
-	rng := rand.New(rand.NewPCG(3, uint64(mtu)))
+	rng, sent := rand.New(rand.NewPCG(3, uint64(mtu))), 0
 	for i := range 5_000 {
+		mutants := 4 << (4 * rng.IntN(2)) // one in 64 leaves runs of plain ones
 		burst := make([][]byte, 1+rng.IntN(12))
-		family := rng.IntN(3) // of the first frames at least, unless it is 0
+		family, port := rng.IntN(3), rng.IntN(2) // family 0 is both
 		for i := range burst {
 			f := kinds[rng.IntN(len(kinds))]
 			for family == 1 && f[12] != 8 || family == 2 && f[12] != 0x86 {
 				f = kinds[rng.IntN(len(kinds))]
 			}
-			if burst[i] = f; rng.IntN(4) == 0 {
+			if f[23] == packet.ProtoTCP && f[12] == 8 && rng.IntN(4) > 0 { // no segment sent again
+				binary.BigEndian.PutUint32(f[38:], uint32(sent))
+				sent++
+			}
+			if burst[i] = bytes.Clone(f); rng.IntN(mutants) == 0 {
 				burst[i] = mutated(rng, f)
 			}
+			if port == 1 {
+				turn(burst[i])
+			}
 		}
-		a, b := short.send(0, burst...), long.send(0, burst...)
+		a, b := short.send(port, burst...), long.send(port, burst...)
 		if !reflect.DeepEqual(a, b) {
 			t.Fatalf("burst %d: %x\nshort: %x\nlong:  %x", i, burst, a, b)
 		}
@@ -165,12 +193,48 @@ func compareWays(t *testing.T, mtu int, o option) {
 	if flowsA != flowsB {
 		t.Errorf("flows: short %+v\nlong  %+v", flowsA, flowsB)
 	}
+	if got, want := flowsOf(short), flowsOf(long); !slices.Equal(got, want) {
+		t.Errorf("flows: short %+v\nlong  %+v", got, want)
+	}
+	if got, want := short.hits(), long.hits(); !slices.Equal(got, want) {
+		t.Errorf("rules: short %v\nlong  %v", got, want)
+	}
 	if got := routeCounts(short); !slices.Equal(got, routeCounts(long)) || got[1].Packets == 0 || got[3].Packets == 0 {
 		t.Errorf("routes: short %v\nlong  %v", routeCounts(short), routeCounts(long))
 	}
 	if a.Drops[packet.TTLExpired] == 0 || a.Fragmented+a.Drops[packet.CannotFragment] == 0 && mtu < 1500 {
 		t.Errorf("nothing expired or was too long: %v", a.Drops)
 	}
+}
+
+// turn makes a frame of TCP or UDP from A the answer to it.
+func turn(f []byte) {
+	copy(f, macWAN[:])
+	at, n, l4 := 26, 4, 34
+	if len(f) > 13 && f[12] != 8 {
+		at, n, l4 = 22, 16, 54
+	}
+	for _, half := range [...][2]int{{at, n}, {l4, 2}} {
+		if at, n := half[0], half[1]; at+2*n <= len(f) {
+			low := bytes.Clone(f[at : at+n])
+			copy(f[at:], f[at+n:at+2*n])
+			copy(f[at+n:], low)
+		}
+	}
+}
+
+// flowsOf are a worker's flows, but for times.
+func flowsOf(w *world) (list []ct.Info) {
+	if w.worker.table == nil {
+		return nil
+	}
+	w.worker.table.Walk(0, 1<<20, func(i uint32) bool {
+		info := w.worker.table.Info(i, testClock.Now())
+		info.Age, info.Expires = 0, 0
+		list = append(list, info)
+		return true
+	})
+	return list
 }
 
 // routeCounts is what a worker has counted for the hosts that most frames are for.
@@ -182,17 +246,21 @@ func routeCounts(w *world) (counts []fib.Count) {
 	return counts
 }
 
-// A plain burst meets no stage but Express, or with its flows known none behind Depart.
+// A plain burst meets no stage but Express, once its flows are known and judged.
 // FF-1
 func TestPlainBurstsTakeTheShortWay(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		option option
 		stage  int
-	}{{"no flows", stateless, stageExpress}, {"flows", func(*Config, *world) {}, stageDepart}} {
+	}{{"no flows", stateless, stageExpress}, {"flows", func(*Config, *world) {}, stageExpress},
+		{"flows and rules", withRules(policy.Rule{Hook: policy.HookIn, Protocol: 17, Action: policy.Accept}), stageExpress},
+		{"marks", withRules(policy.Rule{Hook: policy.HookIn, Protocol: 17, Action: policy.Accept, SetMark: policy.Bits{Value: 1, Mask: 1}, Mark: policy.Bits{Value: 0, Mask: 1}}), stageExpress},
+	} {
 		for _, f := range [][]byte{udp4(18), udp6(18)} {
 			w := newWorld(t, tc.option)
 			w.send(0, f) // the flow is known now
+			w.send(0, f) // and judged
 			met := 0
 			for i, s := range w.worker.stages {
 				if s != nil && i > tc.stage {

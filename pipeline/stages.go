@@ -70,7 +70,7 @@ var StageNames = [numStages]string{
 // stages returns the one order. Those that a worker does not need are left nil.
 func stages(c *context, s *Steer, l *lane) [stageOutput]Stage {
 	list := [stageOutput]Stage{
-		stageExpress:     &Express{l},
+		stageExpress:     &Express{l, s},
 		stageParse:       &Parse{c},
 		stageReversePath: &ReversePath{context: c},
 		stageTuple:       &Tuple{c},
@@ -91,9 +91,6 @@ func stages(c *context, s *Steer, l *lane) [stageOutput]Stage {
 	}
 	if s == nil {
 		list[stageSteer] = nil // a nil *Steer is not a nil Stage
-	}
-	if s != nil || c.table != nil {
-		list[stageExpress] = nil
 	}
 	if c.table == nil {
 		list[stageReassembly], list[stageConntrack], list[stageConfirm] = nil, nil, nil

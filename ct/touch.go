@@ -1,0 +1,111 @@
+package ct
+
+import (
+	"unsafe"
+
+	"ffwd/mem"
+	"ffwd/packet"
+)
+
+// Seek asks the cache for the flows of plain packets with keys, for Join to find. Between
+// the two there is time for something else. tcp tells whether there are TCP segments, which
+// have windows. Owner worker only. Cost: docs/decisions/0002-flow-table.md.
+func (t *Table) Seek(heads packet.Heads, tcp bool) {
+	t.match(heads)
+	if t.Flows6 > 0 {
+		t.prefetchEnds(heads.Len())
+	}
+	if tcp {
+		t.prefetchWindows(heads, t.candidates[:])
+	}
+}
+
+// Candidate returns the flow that Seek found for the i-th packet, if it has its key; of
+// IPv6 the addresses may be others.
+func (t *Table) Candidate(p *packet.Head, i int) *Flow {
+	if f := t.flow(t.candidates[i&(packet.MaxBurst-1)]); f.k0 == p.Key0 && f.k1 == p.Key1 {
+		return f
+	}
+	return nil
+}
+
+// Join joins those of the packets given to Seek to their flows that come before the first
+// which needs more than the short loops do, and returns how many. Nothing has happened to
+// the others: they are Lookup's. Owner worker only. Source: CT-1, CT-2.
+func (t *Table) Join(heads packet.Heads, nowNs int64, timeouts *Timeouts) int {
+	t.latestNs = nowNs
+	return t.touchAny(heads, t.candidates[:], Tick(nowNs), timeouts)
+}
+
+// prefetchEnds asks the cache for the addresses of the IPv6 flows among the first n
+// candidates.
+func (t *Table) prefetchEnds(n int) {
+	lines := 0
+	for _, flow := range t.candidates[:n] {
+		t.lines[lines&(packet.MaxBurst-1)] = flow - t.first6
+		if t.isIPv6(flow) {
+			lines++
+		}
+	}
+	mem.Prefetch(t.addressBase, unsafe.Sizeof(addresses{}), &t.lines[0], lines)
+}
+
+// touchAny joins the packets before the first one that neither touch nor touchTCP takes,
+// and returns how many.
+func (t *Table) touchAny(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) (n int) {
+	for {
+		others := t.touch(heads.From(n), candidates[n:], now, timeouts)
+		if n += others; n == heads.Len() {
+			return n
+		}
+		tcp := t.touchTCP(heads.From(n), candidates[n:], now, timeouts)
+		if n += tcp; tcp == 0 || n == heads.Len() {
+			return n
+		}
+	}
+}
+
+// touch joins the packets of the common case: a flow that was found at once, and whose
+// tracker and place in the wheel stay as they are. All that takes is its cache line, and
+// of IPv6 its addresses. It stops at the first packet that wants more and returns how
+// many came before. It calls nothing: around a call the compiler keeps the loop's
+// variables on the stack (2 cycles per packet).
+func (t *Table) touch(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
+	for i, flow := range candidates[:heads.Len()] {
+		p, f := heads.At(i), t.flow(flow)
+		marks, flags := uint32(p.Flags), uint32(f.flags)
+		if f.k0 != p.Key0 || f.k1 != p.Key1 || p.Verdict != packet.Continue {
+			return i
+		}
+		dir := (marks ^ flags) / origSwapped & 1
+		packets := f.packets[dir] + 1
+		lives := timeouts.of(f.policy).at(f.state)
+		deadline := now + lives
+		// Settled, and a reply only where one has been seen before. The deadline neither
+		// comes closer nor has passed: it is behind now, and not behind the new one.
+		if (dir*seenReply|settled)&^flags != 0 || packets == 0 || deadline-f.deadline >= lives ||
+			marks&packet.IsIPv6 != 0 && !t.sameEnds(p, flow) ||
+			f.state == UDPAnswered && f.age(now) > young {
+			return i
+		}
+		p.Flags = uint8(marks | dir*seenReply)
+		p.State, p.Flow = packet.CtNew+packet.CtState(flags/seenReply&1), flow
+		f.bytes[dir] += uint64(p.L3Len())
+		f.packets[dir] = packets
+		f.deadline = deadline
+	}
+	return heads.Len()
+}
+
+// sameEnds compares the addresses of an IPv6 packet with those of an IPv6 flow. It is
+// small enough to be inlined into loops that call nothing.
+func (t *Table) sameEnds(p *packet.Head, flow uint32) bool {
+	const source = 8 // offset of the source address, right before the destination
+	a := (*addresses)(unsafe.Add(t.addressBase, uintptr(flow-t.first6)*unsafe.Sizeof(addresses{})))
+	first := unsafe.Add(p.Data, uintptr(p.L3)+source)
+	swap := p.Flags & packet.KeySwapped // the flag is 16, which is the length of an address
+	return *(*[16]byte)(unsafe.Add(first, swap)) == a.low && *(*[16]byte)(unsafe.Add(first, packet.KeySwapped-swap)) == a.high
+}
+
+// A flag of another value would not compile here.
+const _ = uint(packet.KeySwapped-16) + uint(16-packet.KeySwapped)
