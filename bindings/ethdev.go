@@ -69,8 +69,12 @@ type DeviceInfo struct {
 	HasLinkInterrupt bool
 }
 
-// RxOffloadIPv4Cksum has the device check the IPv4 header checksum.
-const RxOffloadIPv4Cksum uint64 = C.RTE_ETH_RX_OFFLOAD_IPV4_CKSUM
+// What the device is to check: the IPv4 header checksum, and those of UDP and TCP.
+const (
+	RxOffloadIPv4Cksum uint64 = C.RTE_ETH_RX_OFFLOAD_IPV4_CKSUM
+	RxOffloadUDPCksum  uint64 = C.RTE_ETH_RX_OFFLOAD_UDP_CKSUM
+	RxOffloadTCPCksum  uint64 = C.RTE_ETH_RX_OFFLOAD_TCP_CKSUM
+)
 
 // Info asks the port's driver.
 func (p PortID) Info() (DeviceInfo, error) {
@@ -233,6 +237,20 @@ func (p PortID) SetPromiscuous(on bool) error {
 
 // Promiscuous reports whether frames for other addresses are received.
 func (p PortID) Promiscuous() bool { return C.rte_eth_promiscuous_get(C.uint16_t(p)) == 1 }
+
+// SetAllMulticast makes the device receive every multicast frame, or those of its own
+// filter.
+func (p PortID) SetAllMulticast(on bool) error {
+	return p.control("set all-multicast", func() C.int {
+		if on {
+			return C.rte_eth_allmulticast_enable(C.uint16_t(p))
+		}
+		return C.rte_eth_allmulticast_disable(C.uint16_t(p))
+	})
+}
+
+// AllMulticast reports whether every multicast frame is received.
+func (p PortID) AllMulticast() bool { return C.rte_eth_allmulticast_get(C.uint16_t(p)) == 1 }
 
 // name is the device name for errors.
 func (p PortID) name() string {

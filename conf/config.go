@@ -147,6 +147,8 @@ type CT struct {
 	MaxFlowsPerSource int `toml:"max_flows_per_source" json:"max_flows_per_source"` // over all workers; 0 = any number
 	Reserve           int `toml:"reserve" json:"reserve"`                           // flows of each family, per worker
 
+	Checksum bool `toml:"checksum" json:"checksum"` // packets with a wrong L4 checksum are invalid; the kernel's nf_conntrack_checksum
+
 	TCP       CTTCP       `toml:"tcp" json:"tcp"`
 	Timeouts  Timeouts    `toml:"timeouts" json:"timeouts"`
 	Fragments CTFragments `toml:"fragments" json:"fragments"`

@@ -64,7 +64,7 @@ func (c *Changes) reloadable(path string) *bool {
 		return &c.Neighbours
 	case top == "ct" && strings.HasPrefix(rest, "timeouts."):
 		return &c.CTTimeouts
-	case top == "ct" && strings.HasPrefix(rest, "tcp."), path == "ct.max_flows_per_source", path == "ct.reserve":
+	case top == "ct" && strings.HasPrefix(rest, "tcp."), path == "ct.checksum", path == "ct.max_flows_per_source", path == "ct.reserve":
 		return &c.CTSettings
 	case path == "ct.fragments.timeout_ipv4" || path == "ct.fragments.timeout_ipv6":
 		return &c.CTFragments

@@ -40,8 +40,8 @@ func TestDiff(t *testing.T) {
 		{name: "a default spelt out", add: "[log]\nlevel = \"info\"\n"},
 		{
 			name:   "all that can be reloaded",
-			add:    "state = [\"new\"]\n[[rules]]\naction = \"drop\"\n[policy]\ndefault_out = \"drop\"\n[ct.tcp]\nliberal = true\n[ct.timeouts.udp]\nreplied = \"3m\"\n[icmp]\nerror_rate = 7\n[slow_path.rates]\nlocal = 9\n[log]\nlevel = \"debug\"\n",
-			reload: "ct.tcp.liberal: false -> true\nct.timeouts.udp.replied: 2m -> 3m\npolicy.default_out: \"accept\" -> \"drop\"\nrules[0].state: [] -> [new]\nrules[1]: rule 1 added\nicmp.error_rate: 1000 -> 7\nslow_path.rates.local: 20000 -> 9\nlog.level: \"info\" -> \"debug\"",
+			add:    "state = [\"new\"]\n[[rules]]\naction = \"drop\"\n[policy]\ndefault_out = \"drop\"\n[ct]\nchecksum = true\n[ct.tcp]\nliberal = true\n[ct.timeouts.udp]\nreplied = \"3m\"\n[icmp]\nerror_rate = 7\n[slow_path.rates]\nlocal = 9\n[log]\nlevel = \"debug\"\n",
+			reload: "ct.checksum: false -> true\nct.tcp.liberal: false -> true\nct.timeouts.udp.replied: 2m -> 3m\npolicy.default_out: \"accept\" -> \"drop\"\nrules[0].state: [] -> [new]\nrules[1]: rule 1 added\nicmp.error_rate: 1000 -> 7\nslow_path.rates.local: 20000 -> 9\nlog.level: \"info\" -> \"debug\"",
 			parts:  Changes{Rules: true, CTTimeouts: true, CTSettings: true, ICMPRate: true, PuntRates: true, LogLevel: true},
 		},
 		{

@@ -35,6 +35,7 @@ func (s *Switch) openPorts(c *conf.Config) error {
 			RxQueues: queues(p.RxQueues, workers), TxQueues: workers, DeviceTxQueues: p.TxQueues,
 			RxDesc: p.RxDescriptors, TxDesc: p.TxDescriptors,
 			Promiscuous: p.Promiscuous || hasOtherMACs(c, p),
+			Checksums:   c.CT.Enabled && c.CT.Checksum,
 		}
 		if !p.MAC.IsZero() {
 			pc.MAC = net.HardwareAddr(p.MAC[:])

@@ -79,7 +79,7 @@ func limitKey(r *conf.Rule, taken map[string]uint8) string {
 // tracking translates what workers need to know of connection tracking but for timeouts.
 func tracking(c *conf.CT, limits *limitPlan) ct.Settings {
 	return ct.Settings{
-		Loose: c.TCP.Loose, Liberal: c.TCP.Liberal,
+		Loose: c.TCP.Loose, Liberal: c.TCP.Liberal, Checksum: c.Checksum,
 		MaxPerSource: uint32(c.MaxFlowsPerSource), Reserve: uint32(c.Reserve), Limits: &limits.limits,
 	}
 }

@@ -108,7 +108,7 @@ type datagram struct {
 }
 
 // flowFlags are the flags of a first fragment that those behind it get.
-const flowFlags = packet.HasPorts | packet.KeySwapped | packet.Truncated
+const flowFlags = packet.HasPorts | packet.KeySwapped | packet.Broken
 
 // NewFragments makes the memory of a worker. Limits must be at least 1.
 func NewFragments(l FragmentLimits) *Fragments {
@@ -150,7 +150,7 @@ func (t *Fragments) Take(p *packet.Packet, s *Secret, zone uint16, where uint32,
 	f, ok := readPiece(p)
 	first := p.Flags&packet.LaterFragment == 0
 	switch {
-	case !ok, !first && p.Is(packet.Truncated):
+	case !ok, !first && p.Is(packet.Broken):
 		return
 	case f.malformed():
 		p.DropFor(packet.FragmentMalformed)

@@ -144,7 +144,7 @@ func readQuote(p *packet.Packet, q *quote) bool {
 func (s *Secret) quoteKey(p *packet.Packet, zone uint16) {
 	var q quote
 	if !readQuote(p, &q) {
-		p.Flags |= packet.Truncated
+		p.Flags |= packet.Broken
 		return
 	}
 	k1 := uint64(zone)<<16 | uint64(q.proto)<<8

@@ -95,13 +95,14 @@ func (k *kernelRouter) judge(t *testing.T, from int, ip []byte) packet.CtState {
 func (o *ours) lookup(ip []byte, enter bool) packet.CtState {
 	b := &packet.Burst{N: 1, NowNs: int64(time.Since(o.start))}
 	p := &b.Pkts[0]
-	*p = packet.Packet{Head: packet.Head{Verdict: packet.Continue, Proto: ip[9], L4: packet.IPv4HeaderLen, Data: unsafe.Pointer(&ip[0]), Len: uint16(len(ip))}}
+	*p = packet.Packet{Mbuf: new(packet.Mbuf), Head: packet.Head{Verdict: packet.Continue, Proto: ip[9], L4: packet.IPv4HeaderLen,
+		Data: unsafe.Pointer(&ip[0]), Len: uint16(len(ip))}}
 	if ip[0]>>4 == 6 {
 		p.Proto, p.L4, p.Flags = ip[6], packet.IPv6HeaderLen, packet.IsIPv6
 	}
 	l4 := p.Transport()
 	switch p.Proto {
-	case packet.ProtoTCP, packet.ProtoUDP:
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP:
 		p.PortsLE = binary.LittleEndian.Uint32(l4)
 		p.Flags |= packet.HasPorts
 	case packet.ProtoICMP, packet.ProtoICMPv6:
@@ -109,6 +110,9 @@ func (o *ours) lookup(ip []byte, enter bool) packet.CtState {
 			p.PortsLE = ports
 			p.Flags |= packet.HasPorts
 		}
+	}
+	if o.table.settings.Checksum {
+		Verify(b)
 	}
 	o.table.secret.Tuples(b, []uint16{0})
 	o.table.Lookup(b, DefaultTimeouts())

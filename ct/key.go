@@ -69,7 +69,7 @@ func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 	pkts, others := b.Live(), false
 	for i := range pkts {
 		p := &pkts[i]
-		if p.Flags&(packet.HasPorts|packet.IsIPv6) != packet.HasPorts {
+		if p.Flags&(packet.HasPorts|packet.IsIPv6|packet.Broken) != packet.HasPorts {
 			others = true
 			continue
 		}
@@ -83,7 +83,7 @@ func (s *Secret) Tuples(b *packet.Burst, zones []uint16) {
 		return
 	}
 	for i := range pkts {
-		if p := &pkts[i]; p.Verdict == packet.Continue && p.Flags&(packet.HasPorts|packet.IsIPv6) != packet.HasPorts {
+		if p := &pkts[i]; p.Verdict == packet.Continue && p.Flags&(packet.HasPorts|packet.IsIPv6|packet.Broken) != packet.HasPorts {
 			s.tuple(p, zones[p.Ingress])
 			b.Strays = b.Strays || Quotes(p)
 		}
@@ -130,11 +130,11 @@ func (s *Secret) KeysOfPlain(heads []packet.Head, ipv6 bool, zone uint16) {
 }
 
 // tuple sets the key of a packet that is not of the common kind: IPv6, without
-// ports, or an ICMP error, which has the key of the packet it quotes. Packets cut
-// short have none, and fragments none yet, see Fragments.
+// ports, or an ICMP error, which has the key of the packet it quotes. Broken packets
+// have none, and fragments none yet, see Fragments.
 func (s *Secret) tuple(p *packet.Packet, zone uint16) {
 	switch {
-	case p.Flags&(packet.IsFragment|packet.Truncated) != 0:
+	case p.Flags&(packet.IsFragment|packet.Broken) != 0:
 		return
 	case p.Flags&packet.HasPorts == 0 && (p.Proto == packet.ProtoICMP || p.Proto == packet.ProtoICMPv6):
 		if isError(p.Proto, p.Transport()[0]) {

@@ -65,7 +65,7 @@ func (t *Table) lookup(p *packet.Packet, candidate, now uint32, timeouts *Timeou
 func (t *Table) keyless(p *packet.Packet) {
 	p.State = packet.CtUntracked
 	isICMP := (p.Proto == packet.ProtoICMP || p.Proto == packet.ProtoICMPv6) && !p.Is(packet.IsFragment)
-	if p.Is(packet.Truncated) || isICMP && !withoutState(p.Proto, p.Transport()[0]) {
+	if p.Is(packet.Broken) || isICMP && !withoutState(p.Proto, p.Transport()[0]) {
 		t.refuse(p)
 	}
 }

@@ -109,7 +109,7 @@ func (s *Secret) FragmentHome(p *packet.Packet, where uint32) uint64 {
 // that is no query has no flow: only of the whole could be told what it is about. It is
 // marked invalid. Any worker may call it. Source: CT-5; RFC 1858, RFC 7112.
 func (s *Secret) FirstKey(p *packet.Packet, zone uint16) (ok bool) {
-	if p.Is(packet.Truncated) {
+	if p.Is(packet.Broken) {
 		return false
 	}
 	switch p.Proto {
@@ -118,7 +118,7 @@ func (s *Secret) FirstKey(p *packet.Packet, zone uint16) (ok bool) {
 	case packet.ProtoICMP, packet.ProtoICMPv6:
 		ports, known := QueryPorts(p.Proto, (*[8]byte)(p.Transport()))
 		if !known {
-			p.Flags |= packet.Truncated
+			p.Flags |= packet.Broken
 			return true
 		}
 		p.PortsLE = ports

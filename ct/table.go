@@ -25,6 +25,8 @@ type Settings struct {
 	Loose   bool // TCP connections are picked up in mid-stream
 	Liberal bool // TCP segments outside the windows are let through and counted
 
+	Checksum bool // for whoever marks packets before Lookup: those with wrong L4 checksums too
+
 	MaxPerSource uint32  // flows of one source, without those of priority; 0: any number
 	Reserve      uint32  // flows of each family that only those of priority may have
 	Limits       *Limits // of rules; nil: none

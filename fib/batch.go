@@ -15,10 +15,6 @@ const chunk = 64
 // ResolveBatch4 looks up a burst of IPv4 addresses in host order: out[i] is where
 // the adjacency for dst[i] is, and its cache line is on its way. out is at least as
 // long as dst. Workers.
-//
-// It works in passes over the burst, so that the cache misses of its packets overlap:
-// the root's entries are prefetched, then read, and those that are final are turned into
-// places of adjacencies at once; the others go level by level.
 func (t *Table) ResolveBatch4(dst []uint32, out []AdjacencyIndex) {
 	for len(dst) > 0 {
 		n := min(len(dst), chunk)
@@ -27,7 +23,13 @@ func (t *Table) ResolveBatch4(dst []uint32, out []AdjacencyIndex) {
 	}
 }
 
-func (t *Table) resolve4(dst []uint32, out []AdjacencyIndex) {
+// resolve4Plain looks up at most chunk addresses.
+//
+// It works in passes over them, so that their cache misses overlap: the root's entries are
+// prefetched, then read, and those that are final are turned into places of adjacencies at
+// once; the others go level by level.
+
+func (t *Table) resolve4Plain(dst []uint32, out []AdjacencyIndex) {
 	out = out[:len(dst)]
 	var w walk
 	root, slots, dflt := (*[1 << rootBits]uint32)(t.v4.root), t.slots, t.v4.dflt.Load()
@@ -56,7 +58,7 @@ func (t *Table) ResolveBatch6(dst []*[16]byte, out []AdjacencyIndex) {
 	}
 }
 
-func (t *Table) resolve6(dst []*[16]byte, out []AdjacencyIndex) {
+func (t *Table) resolve6Plain(dst []*[16]byte, out []AdjacencyIndex) {
 	out = out[:len(dst)]
 	var w walk
 	root := (*[1 << rootBits]uint32)(t.v6.root)
@@ -126,7 +128,13 @@ func (t *trie) step(w *walk, n int, dst []*[16]byte, level int) int {
 	return left
 }
 
-// prefetch asks the cache for adjacencies.
+// nearLines is how many adjacencies stay in the near caches by themselves: 64 KiB.
+const nearLines = 1 << 10
+
+// prefetch asks the cache for adjacencies, where there are many.
 func (t *Table) prefetch(at []AdjacencyIndex) {
+	if t.reach.Load() <= nearLines {
+		return
+	}
 	mem.Prefetch(unsafe.Pointer(unsafe.SliceData(t.adjacencies)), uintptr(adjacencyBytes), (*uint32)(&at[0]), len(at))
 }

@@ -76,7 +76,7 @@ func (t *Table) newHop(k hopKey) (*nextHop, error) {
 	if !ok {
 		return nil, full("next hops", t.opts.NextHops)
 	}
-	line, ok := t.lines.take()
+	line, ok := t.takeLine()
 	if !ok {
 		t.ids.give(id)
 		return nil, t.linesFull()
@@ -85,6 +85,14 @@ func (t *Table) newHop(k hopKey) (*nextHop, error) {
 	h := &nextHop{id: NextHopID(id), key: k, refs: 1, age: t.age, line: line}
 	t.byID[h.id] = h
 	return h, nil
+}
+
+// takeLine takes an adjacency line, and tells the workers how far the lines reach.
+func (t *Table) takeLine() (line uint32, ok bool) {
+	if line, ok = t.lines.take(); ok && line >= t.reach.Load() {
+		t.reach.Store(line + 1)
+	}
+	return line, ok
 }
 
 // linesFull is the ErrFull of adjacencies, of which there are two for each next
@@ -161,7 +169,7 @@ func (t *Table) refreshAll(hops []*nextHop) error {
 // refresh publishes what is known of the hop now in a new adjacency and retires
 // the old one: all routes over it follow at once. ErrFull leaves the old one.
 func (t *Table) refresh(h *nextHop) error {
-	line, ok := t.lines.take()
+	line, ok := t.takeLine()
 	if !ok {
 		return t.linesFull()
 	}

@@ -182,8 +182,18 @@ func nested(t *testing.T, tab *Table, late *lateRetirer, a netip.Addr, shortFirs
 }
 
 // A batch is cut and compacted in the lookup: every length of batch gives what
-// the single lookups give, whatever mix of levels the addresses need.
+// the single lookups give, whatever mix of levels the addresses need, in assembly where
+// the processor can and without. FF-5.
 func TestBatchEqualsSingle(t *testing.T) {
+	batchEqualsSingle(t)
+	if vector {
+		vector = false
+		defer func() { vector = true }()
+		batchEqualsSingle(t)
+	}
+}
+
+func batchEqualsSingle(t *testing.T) {
 	tab := newTable(t, small())
 	must(t, tab.Add(Route{Prefix: pfx("0.0.0.0/0"), Type: RouteProhibit}),
 		tab.Add(Route{Prefix: pfx("10.0.0.0/8"), Type: RouteBlackhole}),
@@ -196,6 +206,17 @@ func TestBatchEqualsSingle(t *testing.T) {
 	var six [most][16]byte
 	var dst6 [most]*[16]byte
 	sixes := []string{"2001:db8::", "2001:db8:0:1::", "2001:db8:0:1::7", "::", "2001:db8:0:1::6"}
+	// A prefix at the end of each level, and addresses that part from it there.
+	deep := ip("3ffe:1122:3344:5566:7788:99aa:bbcc:ddee").As16()
+	types := []RouteType{RouteBlackhole, RouteUnreachable, RouteProhibit}
+	for level := 3; level <= 16; level++ {
+		p, _ := netip.AddrFrom16(deep).Prefix(8 * level)
+		must(t, tab.Add(Route{Prefix: p, Type: types[level%3]}))
+		beside := deep
+		beside[level-1] ^= 0x81
+		sixes = append(sixes, netip.AddrFrom16(beside).String())
+	}
+	sixes = append(sixes, netip.AddrFrom16(deep).String())
 	for i := range most {
 		dst4[i] = 10<<24 | uint32(i*37)
 		six[i] = ip(sixes[i*7%len(sixes)]).As16()

@@ -71,6 +71,7 @@ type Table struct {
 
 	slots       []uint32 // by NextHopID: index of its adjacency
 	adjacencies []Adjacency
+	reach       atomic.Uint32               // beyond the highest adjacency there ever was
 	buckets     []uint32                    // groupBuckets NextHopIDs per ECMP group
 	down        [1 << 16 / 64]atomic.Uint64 // by interface index: no carrier
 

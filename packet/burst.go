@@ -48,7 +48,7 @@ const (
 	KeySwapped                // the flow key's low end is the packet's destination
 	ReplyDir                  // travels against the flow's first packet
 	LinkMulticast             // the frame was broadcast or multicast
-	Truncated                 // the L4 header is cut short: conntrack calls it invalid
+	Broken                    // the L4 header is cut short, or says what cannot be: conntrack calls it invalid
 )
 
 // Packet is what the stages know of one received frame, in the burst; the frame

@@ -37,6 +37,9 @@ const (
 	RxIPCksumBad   = 1 << 4      // RTE_MBUF_F_RX_IP_CKSUM_BAD
 	RxIPCksumGood  = 1 << 7      // RTE_MBUF_F_RX_IP_CKSUM_GOOD
 	RxIPCksumMask  = 1<<4 | 1<<7 // RTE_MBUF_F_RX_IP_CKSUM_MASK; both set: none
+	RxL4CksumBad   = 1 << 3      // RTE_MBUF_F_RX_L4_CKSUM_BAD
+	RxL4CksumGood  = 1 << 8      // RTE_MBUF_F_RX_L4_CKSUM_GOOD
+	RxL4CksumMask  = 1<<3 | 1<<8 // RTE_MBUF_F_RX_L4_CKSUM_MASK; both set: none
 )
 
 // Data returns the address of the first byte of the frame.

@@ -83,6 +83,9 @@ func parsePlain(pkts []packet.Packet, mac uint64) (plain int) {
 		p.L4, p.Proto = packet.IPv4HeaderLen, proto
 		p.PortsLE = le.Uint32(f[34:])
 		p.Flags, p.Verdict = packet.HasPorts, packet.Continue
+		if proto == packet.ProtoUDP && !isWholeUDP(binary.BigEndian.Uint16(f[38:]), total-packet.IPv4HeaderLen) {
+			p.Flags |= packet.Broken
+		}
 		plain++
 	}
 	return plain
@@ -101,6 +104,10 @@ func isWhole(total, room uint16, proto uint8) bool {
 	return total <= room && total >= packet.IPv4HeaderLen+8 &&
 		(proto == packet.ProtoUDP || proto == packet.ProtoTCP && total >= packet.IPv4HeaderLen+20)
 }
+
+// isWholeUDP tells whether the length in a UDP header is that of a header at least, and fits
+// what IP carries. Source: RFC 768.
+func isWholeUDP(length, payload uint16) bool { return length >= 8 && length <= payload }
 
 // frame handles the link header and branches on the network protocol.
 func (s *Parse) frame(p *packet.Packet, ports *PortMap) {
@@ -278,7 +285,9 @@ func unicast(p *packet.Packet, h *packet.IPv4) bool {
 }
 
 // transport finds the ports, or what an ICMP query has in their place. A header that is cut short,
-// in a tiny first fragment too, is marked. Source: RFC 1858 section 3.
+// in a tiny first fragment too, is marked, and a UDP header whose length cannot be. The latter's
+// ports are the rules' to see all the same: some hosts take such a packet. Source: RFC 1858
+// section 3, RFC 2675 section 4.
 func transport(p *packet.Packet) {
 	if p.Flags&packet.LaterFragment != 0 {
 		return
@@ -297,7 +306,7 @@ func transport(p *packet.Packet) {
 		return
 	}
 	if size < need {
-		p.Flags |= packet.Truncated
+		p.Flags |= packet.Broken
 		return
 	}
 	h := (*[8]byte)(l4)
@@ -311,7 +320,11 @@ func transport(p *packet.Packet) {
 	default:
 		p.PortsLE = binary.LittleEndian.Uint32(h[0:])
 	}
-	if p.Flags&packet.IsFragment == 0 { // a first fragment shows its ports to the rules, but has no flow yet
-		p.Flags |= packet.HasPorts
+	if p.Flags&packet.IsFragment != 0 { // a first one: it shows its ports to the rules, but has no flow yet
+		return
+	}
+	p.Flags |= packet.HasPorts
+	if p.Proto == packet.ProtoUDP && !isWholeUDP(binary.BigEndian.Uint16(h[4:]), uint16(size)) {
+		p.Flags |= packet.Broken
 	}
 }

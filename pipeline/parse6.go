@@ -47,6 +47,9 @@ func parsePlain6(pkts []packet.Packet, mac uint64) (plain int) {
 		p.L4, p.Proto = packet.IPv6HeaderLen, proto
 		p.PortsLE = le.Uint32(f[54:])
 		p.Flags, p.Verdict = packet.HasPorts|packet.IsIPv6, packet.Continue
+		if proto == packet.ProtoUDP && !isWholeUDP(binary.BigEndian.Uint16(f[58:]), payload) {
+			p.Flags |= packet.Broken
+		}
 		plain++
 	}
 	return plain
@@ -111,7 +114,7 @@ func (s *Parse) ipv6(p *packet.Packet) {
 	default:
 		if !extensions(p, h, total) {
 			p.PuntLater(packet.PuntExtension)
-			p.Flags |= packet.Truncated // nobody can tell what it is of
+			p.Flags |= packet.Broken // nobody can tell what it is of
 			return
 		}
 	}

@@ -202,7 +202,7 @@ func (s *Policy) key(k *policy.Key, p *packet.Packet) {
 	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP:
 		// A first fragment has no flow, but ports: without them a sender would
 		// evade a rule by setting MF.
-		if p.Flags&(packet.IsFragment|packet.LaterFragment|packet.Truncated) == packet.IsFragment {
+		if p.Flags&(packet.IsFragment|packet.LaterFragment|packet.Broken) == packet.IsFragment {
 			k.HasPorts = true
 		}
 	}

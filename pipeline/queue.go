@@ -243,7 +243,7 @@ func (w *Worker) prepare(p *packet.Packet, r *packet.Released, to *resumption, n
 func (w *Worker) parseAgain(p *packet.Packet) bool {
 	key0, key1, swapped, reply := p.Key0, p.Key1, p.Flags&packet.KeySwapped, p.Flags&packet.ReplyDir
 	p.Verdict, p.Reason = packet.Drop, packet.Unfinished
-	p.Mbuf.OlFlags &^= packet.RxIPCksumMask // it is about the packet that was
+	p.Mbuf.OlFlags &^= packet.RxIPCksumMask | packet.RxL4CksumMask // they are about the packet that was
 	p.Flags, p.PortsLE, p.Proto, p.L4 = 0, 0, 0, 0
 	w.parse.network(p, &w.snap.Interfaces[p.Ingress])
 	if p.Verdict != packet.Continue {

@@ -12,7 +12,7 @@ const tcpHeaderLen = 20
 // mayReset tells whether a TCP reset may answer the packet: it is a whole segment, to
 // one host, and no reset itself. Source: FF-6; RFC 9293 3.5.2.
 func mayReset(p *packet.Packet) bool {
-	if p.Proto != packet.ProtoTCP || p.Flags&(packet.IsFragment|packet.LinkMulticast|packet.Truncated) != 0 {
+	if p.Proto != packet.ProtoTCP || p.Flags&(packet.IsFragment|packet.LinkMulticast|packet.Broken) != 0 {
 		return false
 	}
 	if p.Is(packet.IsIPv6) && linkLocal6(p.IPv6().Src()) {

@@ -42,6 +42,7 @@ const (
 	stageExpress = iota
 	stageParse
 	stageReversePath
+	stageVerify
 	stageTuple
 	stageReassembly
 	stageSteer
@@ -63,7 +64,7 @@ const (
 
 // StageNames are the stages' names in metrics and listings.
 var StageNames = [numStages]string{
-	"express", "parse", "reverse_path", "tuple", "reassembly", "steer", "conntrack", "policy_in", "depart", "route",
+	"express", "parse", "reverse_path", "verify", "tuple", "reassembly", "steer", "conntrack", "policy_in", "depart", "route",
 	"policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm", "output",
 }
 
@@ -73,6 +74,7 @@ func stages(c *context, s *Steer, l *lane) [stageOutput]Stage {
 		stageExpress:     &Express{l, s},
 		stageParse:       &Parse{c},
 		stageReversePath: &ReversePath{context: c},
+		stageVerify:      &Verify{c},
 		stageTuple:       &Tuple{c},
 		stageReassembly:  c.reassembly,
 		stageSteer:       s,
@@ -93,7 +95,7 @@ func stages(c *context, s *Steer, l *lane) [stageOutput]Stage {
 		list[stageSteer] = nil // a nil *Steer is not a nil Stage
 	}
 	if c.table == nil {
-		list[stageReassembly], list[stageConntrack], list[stageConfirm] = nil, nil, nil
+		list[stageVerify], list[stageReassembly], list[stageConntrack], list[stageConfirm] = nil, nil, nil, nil
 		if c.lateTuples = s == nil && c.queues == nil; c.lateTuples {
 			list[stageTuple] = nil
 		}

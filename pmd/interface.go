@@ -17,11 +17,11 @@ import (
 // KernelInterface returns the kernel interface that the port stands on, or "".
 func (p *Port) KernelInterface() string { return p.device.kernelInterface() }
 
-// RestoreInterface gives the kernel interface the MTU and the MAC back that it had before
-// Open, unless somebody else has changed them since. Close does so too; this is for a port
+// RestoreInterface gives the kernel interface the MTU, the MAC and the multicast filter back
+// that it had before Open, unless somebody else has changed them since. Close does so too; this is for a port
 // that cannot be closed, and touches nothing that workers use.
 func (p *Port) RestoreInterface() error {
-	return errors.Join(p.restoreMTU(), p.restoreMAC())
+	return errors.Join(p.restoreMTU(), p.restoreMAC(), p.restoreMulticast())
 }
 
 func (p *Port) restoreMTU() error {
@@ -34,10 +34,7 @@ func (p *Port) restoreMTU() error {
 	if err == nil && now == p.config.MTUBytes {
 		err = setInterfaceMTU(iface, int(before))
 	}
-	if errors.Is(err, unix.ENODEV) {
-		return nil // it is gone, as in a namespace that was deleted
-	}
-	return p.wrap("restore the mtu", err)
+	return p.wrapPresent("restore the mtu", err) // it may be gone, with its namespace
 }
 
 func (p *Port) restoreMAC() error {
@@ -49,11 +46,27 @@ func (p *Port) restoreMAC() error {
 	if err == nil && bytes.Equal(link.Attrs().HardwareAddr, p.config.MAC) {
 		err = netlink.LinkSetHardwareAddr(link, *before)
 	}
+	return p.wrapPresent("restore the mac", err)
+}
+
+func (p *Port) restoreMulticast() error {
+	if !p.allMulticast.Swap(false) {
+		return nil
+	}
+	link, err := netlink.LinkByName(p.device.kernelInterface())
+	if err == nil {
+		err = netlink.LinkSetAllmulticastOff(link)
+	}
+	return p.wrapPresent("restore the multicast filter", err)
+}
+
+// wrapPresent words an error about a kernel interface, unless that the interface is gone.
+func (p *Port) wrapPresent(op string, err error) error {
 	var gone netlink.LinkNotFoundError
 	if errors.As(err, &gone) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
-	return p.wrap("restore the mac", err)
+	return p.wrap(op, err)
 }
 
 // claim holds a kernel interface for one port. The zero claim holds nothing.
@@ -112,6 +125,20 @@ func (p *Port) lendMAC() error {
 	if p.device.kernelInterface() != "" && !bytes.Equal(before, p.config.MAC) {
 		p.macBefore.Store(&before)
 	}
+	return nil
+}
+
+// lendAllMulticast makes the interface take every multicast frame, as DPDK's drivers for
+// kernel interfaces cannot.
+func (p *Port) lendAllMulticast(iface string) error {
+	link, err := netlink.LinkByName(iface)
+	if err != nil || link.Attrs().RawFlags&unix.IFF_ALLMULTI != 0 {
+		return err
+	}
+	if err := netlink.LinkSetAllmulticastOn(link); err != nil {
+		return fmt.Errorf("interface %s: receive all multicast: %w", iface, err)
+	}
+	p.allMulticast.Store(true)
 	return nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/vishvananda/netlink"
 )
 
 // insideVariable tells this test binary that it runs in a network namespace made for it,
@@ -30,6 +32,7 @@ func TestOnKernelInterfaces(t *testing.T) {
 	t.Run("packet socket", insidePacketSocket)
 	t.Run("link", insideLink)
 	t.Run("restored", insideRestored)
+	t.Run("multicast", insideMulticast)
 	t.Run("claimed", insideClaimed)
 	t.Run("tap", insideTap)
 	t.Run("xdp", insideXDP)
@@ -231,6 +234,33 @@ func insideRestored(t *testing.T) {
 	_, err := testRuntime.Open(PortConfig{Name: "a", Device: "net_af_packet0,iface=a0", MTUBytes: ours, RxQueues: 1, TxQueues: 1, MAC: make(net.HardwareAddr, 6)})
 	if err == nil || mtu() != before {
 		t.Errorf("a port that did not open: %v, mtu %d, want %d", err, mtu(), before)
+	}
+}
+
+// A multicast filter would keep neighbour solicitations and routing protocols out. SP-1
+func insideMulticast(t *testing.T) {
+	checkPools(t)
+	all := func() bool {
+		link, err := netlink.LinkByName("a0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return link.Attrs().RawFlags&syscall.IFF_ALLMULTI != 0
+	}
+	for _, device := range []string{"net_af_packet0,iface=a0", "net_af_xdp0,iface=a0"} {
+		for _, before := range []bool{false, true} {
+			t.Run(device+" "+strconv.FormatBool(before), func(t *testing.T) {
+				veth(t, "a0", "b0")
+				ip(t, "link set a0 allmulticast "+map[bool]string{false: "off", true: "on"}[before])
+				p := openPort(t, PortConfig{Name: "a", Device: device})
+				if !all() {
+					t.Error("the interface filters multicast")
+				}
+				if err := p.Close(); err != nil || all() != before {
+					t.Errorf("%v, all multicast is %v afterwards, was %v", err, all(), before)
+				}
+			})
+		}
 	}
 }
 

@@ -136,7 +136,7 @@ func (p *Port) configure() error {
 		return err
 	}
 	p.makeQueues(nRx, nTx, p.config.TxQueues, pool)
-	for _, step := range []func() error{p.setMTU, p.setAddress} {
+	for _, step := range []func() error{p.setMTU, p.setAddress, p.receiveMulticast} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -164,9 +164,7 @@ func (p *Port) configureDevice(nRx, nTx int) error {
 		MTUBytes:      min(p.config.MTUBytes, p.deviceMTU()),
 		LinkInterrupt: p.info.HasLinkInterrupt,
 	}
-	if p.info.Bus != "vdev" { // software devices would compute it, on the worker's time
-		conf.RxOffloads = p.info.RxOffloads & bindings.RxOffloadIPv4Cksum
-	}
+	conf.RxOffloads = rxOffloads(p.info, p.config.Checksums)
 	conf.RSSTypes, conf.RSSKey = rssConf(p.info, nRx)
 	p.rssKey = conf.RSSKey
 	err := p.id.Configure(conf)
@@ -176,6 +174,20 @@ func (p *Port) configureDevice(nRx, nTx int) error {
 		err = p.id.Configure(conf)
 	}
 	return err
+}
+
+// rxOffloads is what the device is to verify. Software devices would compute it, on the
+// worker's time. A virtio device that is asked for TCP and UDP takes this for leave to hand
+// over, unfinished, what guests on its host leave to hardware (VIRTIO_NET_F_GUEST_CSUM).
+func rxOffloads(info bindings.DeviceInfo, checksums bool) uint64 {
+	wanted := bindings.RxOffloadIPv4Cksum
+	switch {
+	case info.Bus == "vdev":
+		return 0
+	case checksums && info.Driver != "net_virtio":
+		wanted |= bindings.RxOffloadUDPCksum | bindings.RxOffloadTCPCksum
+	}
+	return info.RxOffloads & wanted
 }
 
 // deviceMTU is the largest MTU that DPDK lets this device be configured with.
@@ -247,5 +259,25 @@ func (p *Port) setAddress() error {
 		return nil // it has no filter: everything arrives anyway
 	}
 	p.promiscuous = promiscuous && err == nil
+	return err
+}
+
+// receiveMulticast opens the device's filter to all multicast: a solicitation of an
+// IPv6 neighbour goes to such an address, what routing daemons say too, and which groups
+// the twin of the port joins, the device does not hear of.
+func (p *Port) receiveMulticast() error {
+	iface := p.device.kernelInterface()
+	switch {
+	case p.id.Promiscuous():
+		return nil
+	case iface != "":
+		return p.lendAllMulticast(iface)
+	case p.info.Bus == "vdev":
+		return nil // it has no filter
+	}
+	err := p.id.SetAllMulticast(true)
+	if errors.Is(err, bindings.ErrNotSupported) {
+		err = p.id.SetPromiscuous(true)
+	}
 	return err
 }

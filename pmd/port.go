@@ -32,6 +32,7 @@ type PortConfig struct {
 	RxDesc, TxDesc     int // descriptors per queue; 0: DefaultDescriptors
 
 	Promiscuous bool
+	Checksums   bool // have the device verify those of TCP and UDP, where it can
 }
 
 func (c PortConfig) withDefaults() (PortConfig, error) {
@@ -97,6 +98,7 @@ type Port struct {
 	mtuBefore    atomic.Int64 // of the kernel interface, to be given back; 0: nothing is
 	claim        claim
 	macBefore    atomic.Pointer[net.HardwareAddr] // likewise
+	allMulticast atomic.Bool                      // set by us on the kernel interface
 	rssKey       []byte
 	symmetricRSS bool
 
