@@ -32,7 +32,8 @@ type Server struct {
 	set     *Set
 	retire  Retirer
 	log     *slog.Logger
-	socket  *net.UnixListener
+	socket  Accepter
+	closed  chan struct{}
 	mu      sync.Mutex // guards clients
 	clients map[*net.UnixConn]struct{}
 	ended   bool
@@ -40,8 +41,8 @@ type Server struct {
 }
 
 // Serve answers on a listening unix socket of type SOCK_SEQPACKET until Close.
-func Serve(set *Set, socket *net.UnixListener, retire Retirer, log *slog.Logger) *Server {
-	s := &Server{set: set, retire: retire, log: log, socket: socket, clients: map[*net.UnixConn]struct{}{}}
+func Serve(set *Set, socket Accepter, retire Retirer, log *slog.Logger) *Server {
+	s := &Server{set: set, retire: retire, log: log, socket: socket, closed: make(chan struct{}), clients: map[*net.UnixConn]struct{}{}}
 	s.running.Add(1)
 	go s.accept()
 	return s
@@ -51,7 +52,10 @@ func Serve(set *Set, socket *net.UnixListener, retire Retirer, log *slog.Logger)
 // server. Workers that still run let go at their next poll.
 func (s *Server) Close() error {
 	s.mu.Lock()
-	s.ended = true
+	if !s.ended {
+		s.ended = true
+		close(s.closed)
+	}
 	for c := range s.clients {
 		_ = c.CloseRead() // its goroutine does the rest
 	}
@@ -63,15 +67,11 @@ func (s *Server) Close() error {
 
 func (s *Server) accept() {
 	defer s.running.Done()
+	a := acceptor{socket: s.socket, log: s.log, closed: s.closed}
 	for {
-		c, err := s.socket.AcceptUnix()
-		if errors.Is(err, net.ErrClosed) {
+		c, ok := a.next()
+		if !ok {
 			return
-		}
-		if err != nil { // out of descriptors, or the client went at once
-			s.log.Warn("queue socket", "error", err)
-			time.Sleep(10 * time.Millisecond)
-			continue
 		}
 		if !s.enter(c) {
 			_ = refuse(c, wire.CodeBusy, fmt.Sprintf("%d listeners are connected, which is all there may be", maxClients))
