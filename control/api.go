@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"ffwd/conf"
 )
@@ -19,53 +23,86 @@ const (
 	maxDocument  = 64 << 20 // bytes; conf takes no larger file
 )
 
-// endpoint is one path of the API and the only method it takes.
+// endpoint is one path of the API, the only method it takes, and the parameters that its
+// query may have.
 type endpoint struct {
 	method, path string
+	parameters   []string
 	answer       func(*http.Request) (any, error)
+	stream       func(http.ResponseWriter, *http.Request) // in place of answer
 }
 
 // apiHandler serves the API. Every answer is JSON, errors too.
 func (s *Switch) apiHandler() http.Handler {
-	endpoints := []endpoint{
-		{http.MethodGet, "/v1/ports", s.getPorts},
-		{http.MethodGet, "/v1/workers", s.getWorkers},
-		{http.MethodGet, "/v1/drops", s.getDrops},
-		{http.MethodGet, "/v1/punts", s.getPunts},
-		{http.MethodGet, "/v1/mirror", s.getMirror},
-		{http.MethodGet, "/v1/flows", s.getFlows},
-		{http.MethodGet, "/v1/flows/count", s.countFlows},
-		{http.MethodPost, "/v1/flows/delete", s.deleteFlows},
-		{http.MethodGet, "/v1/routes", s.getRoutes},
-		{http.MethodGet, "/v1/rules", s.getRules},
-		{http.MethodGet, "/v1/queues", s.getQueues},
-		{http.MethodGet, "/v1/timeouts", s.getTimeouts},
-		{http.MethodPost, "/v1/timeouts/set", s.postTimeout},
-		{http.MethodPost, "/v1/timeouts/delete", s.postTimeoutDelete},
-		{http.MethodGet, "/v1/config", s.getConfig},
-		{http.MethodGet, "/v1/report", func(*http.Request) (any, error) { return s.Report(), nil }},
-		{http.MethodPost, "/v1/reload", s.postReload},
-	}
+	flows := func(others ...string) []string { return slices.Concat(filterKeys, others) }
 	mux := http.NewServeMux()
-	for _, e := range endpoints {
+	for _, e := range []endpoint{
+		{http.MethodGet, "/v1/ports", nil, s.getPorts, nil},
+		{http.MethodGet, "/v1/workers", nil, s.getWorkers, nil},
+		{http.MethodGet, "/v1/drops", nil, s.getDrops, nil},
+		{http.MethodGet, "/v1/punts", nil, s.getPunts, nil},
+		{http.MethodGet, "/v1/mirror", nil, s.getMirror, nil},
+		{http.MethodGet, "/v1/flows", flows("limit", "after"), s.getFlows, nil},
+		{http.MethodGet, "/v1/flows/stream", flows("format", "limit"), nil, s.streamFlows},
+		{http.MethodGet, "/v1/flows/events", flows(), nil, s.streamFlowEvents},
+		{http.MethodGet, "/v1/flows/count", flows(), s.countFlows, nil},
+		{http.MethodPost, "/v1/flows/delete", flows("all"), s.deleteFlows, nil},
+		{http.MethodGet, "/v1/routes", []string{"limit", "after", "vrf", "prefix", "origin", "to"}, s.getRoutes, nil},
+		{http.MethodGet, "/v1/rules", []string{"limit", "from"}, s.getRules, nil},
+		{http.MethodGet, "/v1/queues", nil, s.getQueues, nil},
+		{http.MethodGet, "/v1/timeouts", nil, s.getTimeouts, nil},
+		{http.MethodPost, "/v1/timeouts/set", []string{"replace"}, s.postTimeout, nil},
+		{http.MethodPost, "/v1/timeouts/delete", []string{"name", "all"}, s.postTimeoutDelete, nil},
+		{http.MethodGet, "/v1/config", []string{"format"}, s.getConfig, nil},
+		{http.MethodGet, "/v1/report", nil, func(*http.Request) (any, error) { return s.Report(), nil }, nil},
+		{http.MethodPost, "/v1/reload", []string{"name"}, s.postReload, nil},
+	} {
 		mux.Handle(e.path, e)
 	}
-	mux.HandleFunc("/v1/flows/stream", s.streamFlows)
-	mux.HandleFunc("/v1/flows/events", s.streamFlowEvents)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusNotFound, apiError{Error: fmt.Sprintf("no such path: %s", r.URL.Path)})
 	})
 	return mux
 }
 
-// ServeHTTP checks the method, asks, and writes the answer.
+// checkQuery refuses what an endpoint does not understand: a parameter left out could mean
+// that more is listed, or deleted, than was meant.
+func (e endpoint) checkQuery(query string) error {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return badRequest("query: %v", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch given := values[name]; {
+		case len(e.parameters) == 0:
+			return badRequest("%s: %s has no parameters", name, e.path)
+		case !slices.Contains(e.parameters, name):
+			return badRequest("%s: no such parameter: %s has %s", name, e.path, strings.Join(e.parameters, ", "))
+		case len(given) > 1:
+			return badRequest("%s: given %d times", name, len(given))
+		case given[0] == "" && name != "after": // which goes on behind nothing in a client's first round
+			return badRequest("%s: is empty: leave it out", name)
+		}
+	}
+	return nil
+}
+
+// ServeHTTP checks method and query, asks, and writes the answer.
 func (e endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != e.method {
 		w.Header().Set("Allow", e.method)
 		writeJSON(w, http.StatusMethodNotAllowed, apiError{Error: fmt.Sprintf("%s takes %s only", e.path, e.method)})
 		return
 	}
+	if err := e.checkQuery(r.URL.RawQuery); err != nil {
+		refuse(w, err)
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxDocument)
+	if e.stream != nil {
+		e.stream(w, r)
+		return
+	}
 	answer, err := e.answer(r)
 	if err != nil {
 		refuse(w, err)
@@ -123,9 +160,6 @@ func describe(err error) (int, apiError) {
 // refuse answers with an error.
 func refuse(w http.ResponseWriter, err error) {
 	status, body := describe(err)
-	if status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", http.MethodGet)
-	}
 	writeJSON(w, status, body)
 }
 

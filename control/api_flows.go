@@ -82,7 +82,7 @@ func (s *Switch) getFlows(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	filter, err := filterOf(r.URL.Query(), "limit", "after")
+	filter, err := filterOf(r.URL.Query())
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +118,15 @@ func (s *Switch) countFlows(r *http.Request) (any, error) {
 
 // deleteFlows deletes what a filter chooses; without one, ?all=1 must say so.
 func (s *Switch) deleteFlows(r *http.Request) (any, error) {
-	filter, err := filterOf(r.URL.Query(), "all")
+	filter, err := filterOf(r.URL.Query())
 	if err != nil {
 		return nil, err
 	}
-	if filter.Empty() && r.URL.Query().Get("all") != "1" {
+	all, err := flagOf(r, "all")
+	if err != nil {
+		return nil, err
+	}
+	if filter.Empty() && !all {
 		return nil, badRequest("no filter chooses flows: say all=1 to delete every flow")
 	}
 	n, err := s.eachFlow(r.Context(), &filter, func(t *ct.Table, i uint32) { t.Delete(i) })
@@ -133,9 +137,6 @@ func (s *Switch) deleteFlows(r *http.Request) (any, error) {
 // client leaves. Each client has rings of its own, and loses what it is too slow for.
 func (s *Switch) streamFlowEvents(w http.ResponseWriter, r *http.Request) {
 	filter, err := filterOf(r.URL.Query())
-	if r.Method != http.MethodGet {
-		err = requestError{http.StatusMethodNotAllowed, "/v1/flows/events takes GET only"}
-	}
 	rings := make([]*ct.Events, len(s.workers))
 	defer s.silence(rings)
 	if err == nil {

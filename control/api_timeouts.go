@@ -146,12 +146,12 @@ func (s *Switch) postTimeoutDelete(r *http.Request) (any, error) {
 	return TimeoutDeletion{append([]string{}, names...)}, nil
 }
 
-// flagOf reads a parameter that is true or false, or left out for false.
+// flagOf reads a parameter that is true or false, or 1 or 0, or left out for false.
 func flagOf(r *http.Request, name string) (bool, error) {
 	switch text := r.URL.Query().Get(name); text {
-	case "", "false":
+	case "", "false", "0":
 		return false, nil
-	case "true":
+	case "true", "1":
 		return true, nil
 	default:
 		return false, badRequest("%s: %q is neither true nor false", name, text)

@@ -2,12 +2,9 @@ package control
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 
 	"ffwd/conf"
 	"ffwd/ct"
@@ -16,19 +13,8 @@ import (
 // filterKeys are what a request may say of the flows that it is about.
 var filterKeys = []string{"proto", "src", "dst", "sport", "dport", "zone", "mark", "state", "family"}
 
-// filterOf reads a filter from a request that may have these other keys. What it does not
-// understand it refuses: a filter left out could mean that every flow is deleted.
-func filterOf(q url.Values, others ...string) (f ct.Filter, err error) {
-	for _, key := range slices.Sorted(maps.Keys(q)) {
-		switch values := q[key]; {
-		case !slices.Contains(filterKeys, key) && !slices.Contains(others, key):
-			return f, badRequest("%s: no such filter: there are %s", key, strings.Join(filterKeys, ", "))
-		case len(values) > 1:
-			return f, badRequest("%s: given %d times", key, len(values))
-		case values[0] == "" && slices.Contains(filterKeys, key):
-			return f, badRequest("%s: is empty: leave it out to choose any", key)
-		}
-	}
+// filterOf reads a filter from a request, see filterKeys.
+func filterOf(q url.Values) (f ct.Filter, err error) {
 	if text := q.Get("proto"); text != "" {
 		var p conf.Protocol
 		if err := p.UnmarshalText([]byte(text)); err != nil {

@@ -69,11 +69,8 @@ var flowFormats = map[string]flowFormat{
 
 // streamOf reads what a request for a stream says.
 func (s *Switch) streamOf(r *http.Request) (reader *flowReader, format flowFormat, limit int, err error) {
-	if r.Method != http.MethodGet {
-		return nil, format, 0, requestError{http.StatusMethodNotAllowed, r.URL.Path + " takes GET only"}
-	}
 	query := r.URL.Query()
-	filter, err := filterOf(query, "format", "limit")
+	filter, err := filterOf(query)
 	if err != nil {
 		return nil, format, 0, err
 	}
