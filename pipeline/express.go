@@ -28,7 +28,7 @@ type Express struct {
 // Process takes the plain frames of one family that lead the burst.
 func (s *Express) Process(b *packet.Burst) {
 	rules := !s.snap.Rules.Empty(policy.HookIn)
-	if !s.snap.open() || s.snap.reversePath || rules && s.table == nil || s.steer != nil && s.steer.ports[s.port] {
+	if !s.snap.open() || s.snap.reversePath || s.snap.Tracking.Checksum && s.table != nil || rules && s.table == nil || s.steer != nil && s.steer.ports[s.port] {
 		return
 	}
 	received, ingress := s.received[:b.N], s.snap.Ports[s.port].Untagged
@@ -66,8 +66,8 @@ func (s *Express) Process(b *packet.Burst) {
 	}
 }
 
-// plain4 makes the run the leading frames that parsePlain would take, with a hop to go. It
-// returns the bytes received in them, and the bits of their protocols.
+// plain4 makes the run the leading frames that parsePlain would take and not call broken,
+// with a hop to go. It returns the bytes received in them, and the bits of their protocols.
 func (l *lane) plain4(mbufs []*packet.Mbuf, mac uint64) (bytes uint64, protocols uint8) {
 	n, macLE := 0, bits.ReverseBytes64(mac)
 	for i, m := range mbufs[:min(len(mbufs), packet.MaxBurst)] {
@@ -78,7 +78,7 @@ func (l *lane) plain4(mbufs []*packet.Mbuf, mac uint64) (bytes uint64, protocols
 			break
 		}
 		total, proto := binary.BigEndian.Uint16(f[16:]), f[23]
-		if !isWhole(total, length-packet.EthernetLen, proto) ||
+		if !isWhole(total, length-packet.EthernetLen, proto) || proto == packet.ProtoUDP && !isWholeUDP(binary.BigEndian.Uint16(f[38:]), total-packet.IPv4HeaderLen) ||
 			flags&packet.RxIPCksumGood == 0 && !(*packet.IPv4)(f[packet.EthernetLen:]).ChecksumOK() {
 			break
 		}
@@ -105,7 +105,8 @@ func (l *lane) plain6(mbufs []*packet.Mbuf, mac uint64) (bytes uint64, protocols
 			break
 		}
 		payload, proto := binary.BigEndian.Uint16(f[18:]), f[20]
-		if !isWhole6(payload, length-packet.EthernetLen-packet.IPv6HeaderLen, proto) {
+		if !isWhole6(payload, length-packet.EthernetLen-packet.IPv6HeaderLen, proto) ||
+			proto == packet.ProtoUDP && !isWholeUDP(binary.BigEndian.Uint16(f[58:]), payload) {
 			break
 		}
 		p := &l.heads[i]
