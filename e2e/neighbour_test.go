@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,6 +16,7 @@ func TestNeighboursAreFound(t *testing.T) {
 		{"another link address", checkOtherMAC},
 		{"address at run time", checkLateAddress},
 		{"mtu of a route", checkRouteMTU},
+		{"reload", checkReloadOfNeighbours},
 		{"many", checkManyConnections},
 	})
 }
@@ -123,6 +125,38 @@ func checkRouteMTU(t *testing.T, b *bed) {
 		b.server.ip("addr del " + c.to + " dev " + b.server.iface)
 	}
 	b.client.forgetPaths()
+}
+
+// checkReloadOfNeighbours: a neighbour that a reload brings wins over what the kernel says of it from
+// then on, and one that a reload takes away is the kernel's again, without a word from it.
+func checkReloadOfNeighbours(t *testing.T, b *bed) {
+	if b.ffwd == nil {
+		return
+	}
+	const elsewhere, marker = "02:00:00:00:02:98", "10.2.2.66"
+	b.client.ping(t, b.server.ipv4, "-c", "1")
+	answered := func() bool {
+		_, err := b.client.try(t, "ping", "-n", "-c", "1", "-W", "1", b.server.ipv4)
+		return err == nil
+	}
+	before := b.settings
+	b.settings += fmt.Sprintf("[[neighbours]]\nport = \"wan\"\naddress = %q\nmac = %q\n", b.server.ipv4, elsewhere)
+	b.config()
+	b.ffwd.client(t, "reload")
+	b.router.ip("neigh replace "+b.server.ipv4+" dev wan lladdr "+b.server.mac+" nud permanent",
+		"neigh replace "+marker+" dev wan lladdr "+elsewhere+" nud permanent")
+	await(t, "the kernel's neighbours are taken over", func() bool {
+		return strings.Contains(b.ffwd.client(t, "show", "routes", "--origin", "neighbour"), marker)
+	})
+	if answered() {
+		t.Errorf("the kernel's word on %s is believed, not the configuration's", b.server.ipv4)
+	}
+	b.settings = before
+	b.config()
+	b.ffwd.client(t, "reload")
+	await(t, b.server.ipv4+" is found where the kernel says", answered)
+	b.router.ip("neigh del "+b.server.ipv4+" dev wan", "neigh del "+marker+" dev wan")
+	b.client.ping(t, b.server.ipv4, "-c", "1")
 }
 
 // await waits for something that happens within commandLimit.

@@ -147,3 +147,45 @@ func TestQueuedPacketsHoldTheirTimeouts(t *testing.T) {
 		t.Errorf("%+v", ps.List())
 	}
 }
+
+// TO-4: a packet whose flow another one confirmed while it waited refers to its flow, not to
+// the policy, when it waits again.
+func TestQueuedPacketOfKnownFlowHoldsNoTimeout(t *testing.T) {
+	var ps *ct.Policies
+	give := policy.Rule{Hook: policy.HookIn, Action: policy.Continue, Protocol: policy.AnyProtocol, Timeout: 1}
+	q := newQueueWorldWith(t, withRegistry(&ps, ct.Kind{Family: 4, Protocol: packet.ProtoUDP}),
+		withRules(give, queueTo(policy.HookIn, policy.QueueTo{}), queueTo(policy.HookOut, policy.QueueTo{First: 1, Last: 1})))
+	in := q.listener
+	out, err := client.Open(t.Context(), q.path, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	q.until(func() bool { return q.set.Lookup(1).Listening() })
+	q.worker.poll(true)
+	refers := func(when string, queued, flows int) {
+		t.Helper()
+		if list := ps.List(); len(list) != 1 || list[0].Queued != queued || list[0].Flows != flows {
+			t.Errorf("%s: %+v, want %d queued packets and %d flows", when, list, queued, flows)
+		}
+	}
+	q.send(0, udp4(4), udp4(5))
+	p := q.receive(2)
+	refers("both at hook in", 2, 0)
+	q.decide(p[0], accept)
+	q.listener = out
+	first := q.receive(1)[0]
+	refers("one at hook out", 2, 0)
+	q.decide(first, accept)
+	refers("it has begun the flow", 1, 1)
+	q.listener = in
+	q.decide(p[1], accept)
+	q.listener = out
+	second := q.receive(1)[0]
+	refers("the other joined and waits at hook out", 0, 1)
+	if left := q.decide(second, accept)[1]; len(left) != 1 {
+		t.Error("it is lost")
+	}
+	refers("and has left", 0, 1)
+	q.listener = in
+}
