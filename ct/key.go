@@ -105,27 +105,26 @@ func canonical(ends uint64, ports uint32) (k0 uint64, sorted uint32, swapped uin
 	return min(ends, turned), ports, swapped
 }
 
-// KeysOfPlain sets Key0, Key1, Hash and KeySwapped of TCP and UDP packets that came in one
-// zone: of untagged frames, IPv4 ones without options or IPv6 ones without extensions. Any
-// worker may call it. Source: CT-1, CT-8.
-func (s *Secret) KeysOfPlain(heads []packet.Head, ipv6 bool, zone uint16) {
-	if ipv6 {
-		for i := range heads {
-			p := &heads[i]
-			p.PortsLE = binary.LittleEndian.Uint32((*[4]byte)(unsafe.Add(p.Data, packet.EthernetLen+packet.IPv6HeaderLen))[:])
-			s.key6(p, zone)
-		}
-		return
-	}
-	s0, s1, s2, s3 := s[0], s[1], s[2], s[3]|1
+// plainKeys4 sets Key0, Key1, Hash and KeySwapped of TCP and UDP packets in untagged frames,
+// of IPv4 without options, that came in one zone.
+func (s *Secret) plainKeys4(heads []packet.Head, zone uint16) {
 	const addresses, ports = packet.EthernetLen + 12, packet.EthernetLen + packet.IPv4HeaderLen
 	for i := range heads {
 		p := &heads[i]
 		f := (*[ports + 4]byte)(p.Data)
 		k0, sorted, swapped := canonical(binary.LittleEndian.Uint64(f[addresses:]), binary.LittleEndian.Uint32(f[ports:]))
-		k1 := uint64(sorted)<<32 | uint64(zone)<<16 | uint64(p.Proto)<<8 | family4
 		p.Flags |= uint8(swapped) * packet.KeySwapped
-		p.Key0, p.Key1, p.Hash = k0, k1, mum(mum(k0^s0, k1^s1)^s2, s3) // as in hash
+		p.Key0, p.Key1 = k0, uint64(sorted)<<32|uint64(zone)<<16|uint64(p.Proto)<<8|family4
+		p.Hash = s.hash(p.Key0, p.Key1)
+	}
+}
+
+// plainKeys6 is plainKeys4 for IPv6 without extension headers.
+func (s *Secret) plainKeys6(heads []packet.Head, zone uint16) {
+	for i := range heads {
+		p := &heads[i]
+		p.PortsLE = binary.LittleEndian.Uint32((*[4]byte)(unsafe.Add(p.Data, packet.EthernetLen+packet.IPv6HeaderLen))[:])
+		s.key6(p, zone)
 	}
 }
 

@@ -25,7 +25,10 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	}
 	now, heads := Tick(b.NowNs), packet.HeadsOf(pkts)
 	t.latestNs = b.NowNs
-	t.Seek(heads, false)
+	t.match(heads)
+	if t.Flows6 > 0 {
+		t.prefetchEnds(len(pkts))
+	}
 	at := t.touch(heads, t.candidates[:], now, timeouts)
 	if at < len(pkts) {
 		t.prefetchWindows(heads.From(at), t.candidates[at:])

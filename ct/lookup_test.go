@@ -211,7 +211,7 @@ func established(t *testing.T, of tuple) (*Table, *packet.Burst) {
 // shortWay returns how many packets of the burst are of the common case.
 func shortWay(table *Table, b *packet.Burst) int {
 	heads := packet.HeadsOf(b.Live())
-	table.Seek(heads, false)
+	table.match(heads)
 	return table.Join(heads, b.NowNs, DefaultTimeouts())
 }
 

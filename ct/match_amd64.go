@@ -17,7 +17,14 @@ import (
 // new ones.
 func (t *Table) match(heads packet.Heads) {
 	hashes, stride := heads.Hashes()
-	n := matchHomes(t.bucketBase, uint64(t.numBuckets), t.flowBase, hashes, stride, &t.candidates[0], &t.lines[0], heads.Len())
+	prefetchHomes(t.bucketBase, uint64(t.numBuckets), hashes, stride, heads.Len())
+	t.matchSought(heads)
+}
+
+// matchSought is match where the cache has been asked for the buckets.
+func (t *Table) matchSought(heads packet.Heads) {
+	hashes, stride := heads.Hashes()
+	n := matchTags(t.bucketBase, uint64(t.numBuckets), t.flowBase, hashes, stride, &t.candidates[0], &t.lines[0], heads.Len())
 	for i, at := range t.lines[:n] {
 		flow := uint32(0)
 		if hash := heads.At(int(at)).Hash; t.bucket(t.home(hash)).passing != 0 {
@@ -28,9 +35,31 @@ func (t *Table) match(heads packet.Heads) {
 	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &t.lines[0], n)
 }
 
-// matchHomes stores at found the candidates of the n hashes that lie stride bytes apart,
+// keysAndHomes sets keys and hashes of plain IPv4 packets, see plainKeys4, and asks the cache
+// for their buckets.
+func (t *Table) keysAndHomes(heads []packet.Head, zone uint16) {
+	keysAndHomes4(&heads[0], len(heads), uint64(zone)<<16|family4, &t.secret, t.bucketBase, uint64(t.numBuckets))
+}
+
+// Where the fields are that keysAndHomes4 knows: a byte too many or too few does not compile.
+var (
+	_ [unsafe.Sizeof(packet.Head{})]struct{}         = [48]struct{}{}
+	_ [unsafe.Offsetof(packet.Head{}.Key0)]struct{}  = [8]struct{}{}
+	_ [unsafe.Offsetof(packet.Head{}.Key1)]struct{}  = [16]struct{}{}
+	_ [unsafe.Offsetof(packet.Head{}.Hash)]struct{}  = [24]struct{}{}
+	_ [unsafe.Offsetof(packet.Head{}.Proto)]struct{} = [44]struct{}{}
+	_ [unsafe.Offsetof(packet.Head{}.Flags)]struct{} = [45]struct{}{}
+)
+
+//go:noescape
+func keysAndHomes4(heads *packet.Head, n int, tail uint64, s *Secret, buckets unsafe.Pointer, numBuckets uint64)
+
+//go:noescape
+func prefetchHomes(buckets unsafe.Pointer, numBuckets uint64, hashes *uint64, stride uintptr, n int)
+
+// matchTags stores at found the candidates of the n hashes that lie stride bytes apart,
 // and at others, in ascending order, the numbers of those that have none in their home
 // bucket; it returns how many they are. Buckets and flows are 64 bytes each.
 //
 //go:noescape
-func matchHomes(buckets unsafe.Pointer, numBuckets uint64, flows unsafe.Pointer, hashes *uint64, stride uintptr, found, others *uint32, n int) int
+func matchTags(buckets unsafe.Pointer, numBuckets uint64, flows unsafe.Pointer, hashes *uint64, stride uintptr, found, others *uint32, n int) int

@@ -1,13 +1,36 @@
 #include "textflag.h"
 
-// func matchHomes(buckets unsafe.Pointer, numBuckets uint64, flows unsafe.Pointer, hashes *uint64, stride uintptr, found, others *uint32, n int) int
+// func prefetchHomes(buckets unsafe.Pointer, numBuckets uint64, hashes *uint64, stride uintptr, n int)
+TEXT ·prefetchHomes(SB), NOSPLIT, $0-40
+	MOVQ  buckets+0(FP), DI
+	MOVQ  numBuckets+8(FP), SI
+	MOVQ  hashes+16(FP), R8
+	MOVQ  stride+24(FP), R9
+	MOVQ  n+32(FP), CX
+	TESTQ CX, CX
+	JLE   done
+
+home: // as in Table.home
+	MOVL  (R8), AX
+	ADDQ  R9, R8
+	IMULQ SI, AX
+	SHRQ  $32, AX
+	SHLQ  $6, AX
+	PREFETCHT0 (DI)(AX*1)
+	DECQ  CX
+	JGT   home
+
+done:
+	RET
+
+// func matchTags(buckets unsafe.Pointer, numBuckets uint64, flows unsafe.Pointer, hashes *uint64, stride uintptr, found, others *uint32, n int) int
 //
-// One loop asks for the buckets. The other reads them: the long part of a packet's tag, in
+// The long part of a packet's tag, in
 // all bytes of X0, is compared with the bucket's first 16 bytes, 12 of which are tags, and
 // the short part with that of the first slot that matches. Both branches are rarely taken.
 // PSHUFB is of SSSE3; DPDK asks for more. TZCNT is BSF to a processor that does not know
 // it, and to others does not wait for what was in the register: 3 cycles a packet.
-TEXT ·matchHomes(SB), NOSPLIT, $0-72
+TEXT ·matchTags(SB), NOSPLIT, $0-72
 	MOVQ  buckets+0(FP), DI
 	MOVQ  numBuckets+8(FP), SI
 	MOVQ  flows+16(FP), DX
@@ -19,19 +42,6 @@ TEXT ·matchHomes(SB), NOSPLIT, $0-72
 	XORL  R13, R13
 	TESTQ CX, CX
 	JLE   done
-	MOVQ  R8, R11
-	MOVQ  CX, BX
-
-home: // as in Table.home
-	MOVL  (R11), AX
-	ADDQ  R9, R11
-	IMULQ SI, AX
-	SHRQ  $32, AX
-	SHLQ  $6, AX
-	PREFETCHT0 (DI)(AX*1)
-	DECQ  BX
-	JGT   home
-
 	PXOR  X1, X1
 	XORL  R15, R15 // number of the packet
 

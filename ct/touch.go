@@ -7,20 +7,26 @@ import (
 	"ffwd/packet"
 )
 
-// Seek asks the cache for the flows of plain packets with keys, for Join to find. Between
-// the two there is time for something else. tcp tells whether there are TCP segments, which
-// have windows. Owner worker only. Cost: docs/decisions/0002-flow-table.md.
-func (t *Table) Seek(heads packet.Heads, tcp bool) {
-	t.match(heads)
-	if t.Flows6 > 0 {
-		t.prefetchEnds(heads.Len())
+// SeekPlain sets keys and hashes of TCP and UDP packets that packet.Run found plain, of one
+// family and zone, and asks the cache for their flows, for Join to find. Between the two
+// there is time for something else. tcp tells whether there are TCP segments, which have
+// windows. Owner worker only. Source: CT-1. Cost: docs/decisions/0002-flow-table.md.
+func (t *Table) SeekPlain(plain []packet.Head, ipv6 bool, zone uint16, tcp bool) {
+	heads := packet.HeadsAlone(plain)
+	if ipv6 {
+		t.secret.plainKeys6(plain, zone)
+		t.match(heads)
+		t.prefetchEnds(len(plain))
+	} else {
+		t.keysAndHomes(plain, zone)
+		t.matchSought(heads)
 	}
 	if tcp {
 		t.prefetchWindows(heads, t.candidates[:])
 	}
 }
 
-// Candidate returns the flow that Seek found for the i-th packet, if it has its key; of
+// Candidate returns the flow that SeekPlain found for the i-th packet, if it has its key; of
 // IPv6 the addresses may be others.
 func (t *Table) Candidate(p *packet.Head, i int) *Flow {
 	if f := t.flow(t.candidates[i&(packet.MaxBurst-1)]); f.k0 == p.Key0 && f.k1 == p.Key1 {
@@ -29,7 +35,7 @@ func (t *Table) Candidate(p *packet.Head, i int) *Flow {
 	return nil
 }
 
-// Join joins those of the packets given to Seek to their flows that come before the first
+// Join joins those of the packets given to SeekPlain to their flows that come before the first
 // which needs more than the short loops do, and returns how many. Nothing has happened to
 // the others: they are Lookup's. Owner worker only. Source: CT-1, CT-2.
 func (t *Table) Join(heads packet.Heads, nowNs int64, timeouts *Timeouts) int {
@@ -65,12 +71,9 @@ func (t *Table) touchAny(heads packet.Heads, candidates []uint32, now uint32, ti
 	}
 }
 
-// touch joins the packets of the common case: a flow that was found at once, and whose
-// tracker and place in the wheel stay as they are. All that takes is its cache line, and
-// of IPv6 its addresses. It stops at the first packet that wants more and returns how
-// many came before. It calls nothing: around a call the compiler keeps the loop's
-// variables on the stack (2 cycles per packet).
-func (t *Table) touch(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
+// touchPlain is touch in Go, and takes IPv6 besides. It calls nothing: around a call the
+// compiler keeps the loop's variables on the stack (2 cycles per packet).
+func (t *Table) touchPlain(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
 	for i, flow := range candidates[:heads.Len()] {
 		p, f := heads.At(i), t.flow(flow)
 		marks, flags := uint32(p.Flags), uint32(f.flags)

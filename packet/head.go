@@ -83,5 +83,8 @@ func (h Heads) First(n int) Heads { return Heads{h.first, h.stride, n} }
 // From returns the heads from the i-th on; i is at most Len.
 func (h Heads) From(i int) Heads { return Heads{h.At(i), h.stride, h.n - i} }
 
+// Place returns the first, and the bytes from one to the next.
+func (h Heads) Place() (first *Head, stride uintptr) { return h.first, h.stride }
+
 // Hashes returns the place of the first head's Hash, and the bytes from one to the next.
 func (h Heads) Hashes() (first *uint64, stride uintptr) { return &h.first.Hash, h.stride }

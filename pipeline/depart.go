@@ -41,12 +41,12 @@ func (l *lane) settled(b *packet.Burst) {
 			break
 		}
 		at := i & (packet.MaxBurst - 1)
-		l.heads[at].Data, l.size[at] = p.Data, uint16(p.L3Len())
+		l.run.Heads[at].Data, l.run.Size[at] = p.Data, uint16(p.L3Len())
 		if family == 0 {
-			if l.dst4[at] = p.IPv4().Dst(); p.IPv4().TTL() <= 1 {
+			if l.run.Dst4[at] = p.IPv4().Dst(); p.IPv4().TTL() <= 1 {
 				break
 			}
-		} else if l.dst6[at] = p.IPv6().Dst(); p.IPv6().HopLimit() <= 1 || linkLocal6(p.IPv6().Src()) {
+		} else if l.run.Dst6[at] = p.IPv6().Dst(); p.IPv6().HopLimit() <= 1 || linkLocal6(p.IPv6().Src()) {
 			break
 		}
 		n++

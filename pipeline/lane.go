@@ -19,14 +19,11 @@ import (
 // worker. Source: FF-1, FF-5, FF-7, FF-9, FF-12, FF-14.
 type lane struct {
 	*Worker
-	n     int                          // packets in the run
-	ipv6  bool                         // their family
-	heads [packet.MaxBurst]packet.Head // Data and Len; Express has all of them
-	size  [packet.MaxBurst]uint16      // bytes of L3
-	dst4  [packet.MaxBurst]uint32      // of IPv4
-	dst6  [packet.MaxBurst]*[16]byte   // of IPv6
-	to    [packet.MaxBurst]fib.AdjacencyIndex
-	said  [packet.MaxBurst]uint16 // what rules have decided, see allowed
+	n    int        // packets in the run
+	ipv6 bool       // their family
+	run  packet.Run // behind Depart, of Heads only Data
+	to   [packet.MaxBurst]fib.AdjacencyIndex
+	said [packet.MaxBurst]uint16 // what rules have decided, see allowed
 }
 
 // open tells whether packets may leave by the lane: nothing that stands between Route and
@@ -41,11 +38,11 @@ func (l *lane) way() {
 	}
 	table := l.snap.Tables[0]
 	if l.ipv6 {
-		table.ResolveBatch6(l.dst6[:l.n], l.to[:])
+		table.ResolveBatch6(l.run.Dst6[:l.n], l.to[:])
 	} else {
-		table.ResolveBatch4(l.dst4[:l.n], l.to[:])
+		table.ResolveBatch4(l.run.Dst4[:l.n], l.to[:])
 	}
-	lines, sizes := table.Lines(), &l.size
+	lines, sizes := table.Lines(), &l.run.Size
 	latest, most := ^l.to[0], uint32(0) // of the next hop before: most that go one way come together
 	for i, to := range l.to[:l.n] {
 		if to != latest {
@@ -70,7 +67,7 @@ func (l *lane) leave(mbufs []*packet.Mbuf) {
 	}
 	lines := l.snap.Tables[0].Lines()
 	oneWay := l.rewrite(mbufs[:l.n], lines)
-	l.counts[0].AddBurst(lines, l.to[:l.n], l.size[:l.n])
+	l.counts[0].AddBurst(lines, l.to[:l.n], l.run.Size[:l.n])
 	if l.counter.FastForwarded += uint64(l.n); oneWay {
 		l.queueAll(mbufs[:l.n], lines[l.to[0]].Iface)
 		return
@@ -89,7 +86,7 @@ func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (oneWay bool
 	le, first, differ := binary.LittleEndian, lines[l.to[0]].Iface, uint16(0)
 	ipv6 := l.ipv6
 	for i, m := range mbufs {
-		a, f := &lines[l.to[i]], (*plainFrame)(l.heads[i].Data)
+		a, f := &lines[l.to[i]], (*packet.PlainFrame4)(l.run.Heads[i].Data)
 		if ipv6 {
 			f[packet.EthernetLen+7]--
 		} else {
@@ -97,7 +94,7 @@ func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (oneWay bool
 		}
 		le.PutUint64(f[0:], le.Uint64(a.L2[0:]))
 		le.PutUint32(f[8:], le.Uint32(a.L2[8:]))
-		seal(m, packet.EthernetLen+l.size[i])
+		seal(m, packet.EthernetLen+l.run.Size[i])
 		differ |= a.Iface ^ first
 	}
 	return differ == 0
@@ -111,7 +108,7 @@ func (l *lane) queueAll(mbufs []*packet.Mbuf, egress uint16) {
 		l.send(port)
 	}
 	bytes := uint64(len(mbufs) * packet.EthernetLen)
-	for _, n := range l.size[:len(mbufs)] {
+	for _, n := range l.run.Size[:len(mbufs)] {
 		bytes += uint64(n)
 	}
 	t.bytes += bytes

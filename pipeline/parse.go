@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"unsafe"
 
 	"ffwd/ct"
@@ -48,17 +47,6 @@ func (s *Parse) Process(b *packet.Burst) {
 	}
 }
 
-// plainFrame is an untagged Ethernet header, an IPv4 header without options and
-// the start of TCP or UDP.
-type plainFrame [packet.EthernetLen + packet.IPv4HeaderLen + 8]byte
-
-// Fields of a plainFrame that are compared as loaded, least significant byte first.
-const (
-	plainTypeMask = 0x00ffffff // ethertype, version and header length
-	plainType     = 0x00450008
-	fragmentMask  = 0xff3f // MF and the offset
-)
-
 // parsePlain parses the frames that nearly all frames are: whole TCP or UDP over
 // IPv4 without tag or options, for our unicast address. It makes all checks that
 // frame makes, at a third of the cost (BenchmarkParse), and leaves a frame as it
@@ -66,15 +54,15 @@ const (
 // plain.
 func parsePlain(pkts []packet.Packet, mac uint64) (plain int) {
 	le := binary.LittleEndian
-	macLE := bits.ReverseBytes64(mac) // in the upper 48 bits, as the shift below leaves the frame's
+	mac = packet.MACBytes(mac)
 	for i := range pkts {
 		p := &pkts[i]
-		if int(p.Len) < len(plainFrame{}) {
+		if int(p.Len) < len(packet.PlainFrame4{}) {
 			continue
 		}
-		f, flags := (*plainFrame)(p.Data), p.Mbuf.OlFlags
+		f, flags := (*packet.PlainFrame4)(p.Data), p.Mbuf.OlFlags
 		total, proto := binary.BigEndian.Uint16(f[16:]), f[23]
-		if !isPlain(f, macLE) || !isWhole(total, p.Len-packet.EthernetLen, proto) ||
+		if !f.Plain(mac) || !packet.IsWhole4(total, p.Len-packet.EthernetLen, proto) ||
 			flags&(packet.RxVLANStripped|packet.RxIPCksumBad) != 0 ||
 			flags&packet.RxIPCksumGood == 0 && !(*packet.IPv4)(f[packet.EthernetLen:]).ChecksumOK() {
 			continue
@@ -83,31 +71,13 @@ func parsePlain(pkts []packet.Packet, mac uint64) (plain int) {
 		p.L4, p.Proto = packet.IPv4HeaderLen, proto
 		p.PortsLE = le.Uint32(f[34:])
 		p.Flags, p.Verdict = packet.HasPorts, packet.Continue
-		if proto == packet.ProtoUDP && !isWholeUDP(binary.BigEndian.Uint16(f[38:]), total-packet.IPv4HeaderLen) {
+		if proto == packet.ProtoUDP && !packet.IsWholeUDP(binary.BigEndian.Uint16(f[38:]), total-packet.IPv4HeaderLen) {
 			p.Flags |= packet.Broken
 		}
 		plain++
 	}
 	return plain
 }
-
-// isPlain makes the checks of a plain frame that look at constants and addresses alone.
-func isPlain(f *plainFrame, macLE uint64) bool {
-	le := binary.LittleEndian
-	return le.Uint64(f[0:])<<16 == macLE && le.Uint32(f[12:])&plainTypeMask == plainType &&
-		le.Uint16(f[20:])&fragmentMask == 0 && martian4[f[26]]|martian4[f[30]] == 0
-}
-
-// isWhole tells whether a plain packet of total bytes fits the room of its frame, and has
-// all of its transport header.
-func isWhole(total, room uint16, proto uint8) bool {
-	return total <= room && total >= packet.IPv4HeaderLen+8 &&
-		(proto == packet.ProtoUDP || proto == packet.ProtoTCP && total >= packet.IPv4HeaderLen+20)
-}
-
-// isWholeUDP tells whether the length in a UDP header is that of a header at least, and fits
-// what IP carries. Source: RFC 768.
-func isWholeUDP(length, payload uint16) bool { return length >= 8 && length <= payload }
 
 // frame handles the link header and branches on the network protocol.
 func (s *Parse) frame(p *packet.Packet, ports *PortMap) {
@@ -199,7 +169,7 @@ func (s *Parse) ipv4(p *packet.Packet, in *Interface) {
 		return
 	}
 	p.Len = uint16(p.L3) + uint16(total)
-	if martian4[h[12]]|martian4[h[16]] != 0 && !unicast(p, h) {
+	if packet.Martian4[h[12]]|packet.Martian4[h[16]] != 0 && !unicast(p, h) {
 		return
 	}
 	p.Proto = h.Proto()
@@ -252,20 +222,11 @@ func checksumOK(p *packet.Packet, h *packet.IPv4) bool {
 	return packet.Checksum(unsafe.Slice((*byte)(unsafe.Pointer(h)), p.L4)) == 0
 }
 
-// martian4 marks first octets that need a second look, as source or destination.
-var martian4 = func() (t [256]uint8) {
-	t[0], t[127] = 1, 1
-	for i := 224; i < 256; i++ {
-		t[i] = 1
-	}
-	return t
-}()
-
 // unicast looks at unusual addresses. It leaves group destinations to the slow
 // path and drops the rest, except 0/8 as a destination, which is routed like any
 // address. Source: FF-4; RFC 1812 5.3.7, RFC 1122 3.2.1.3.
 func unicast(p *packet.Packet, h *packet.IPv4) bool {
-	if martian4[h[12]] != 0 {
+	if packet.Martian4[h[12]] != 0 {
 		if h.Src() == 0 && (h.Dst() == 0xffffffff || h[16]>>4 == 14) {
 			p.PuntFor(packet.PuntMulticast) // DHCP: a host that has no address yet
 			return false
@@ -324,7 +285,7 @@ func transport(p *packet.Packet) {
 		return
 	}
 	p.Flags |= packet.HasPorts
-	if p.Proto == packet.ProtoUDP && !isWholeUDP(binary.BigEndian.Uint16(h[4:]), uint16(size)) {
+	if p.Proto == packet.ProtoUDP && !packet.IsWholeUDP(binary.BigEndian.Uint16(h[4:]), uint16(size)) {
 		p.Flags |= packet.Broken
 	}
 }

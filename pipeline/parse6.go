@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"unsafe"
 
 	"ffwd/packet"
@@ -12,34 +11,20 @@ import (
 // packet to the slow path.
 const maxExtensions = 8
 
-// plainFrame6 is an untagged Ethernet header, an IPv6 header and the start of TCP or
-// UDP.
-type plainFrame6 [packet.EthernetLen + packet.IPv6HeaderLen + 8]byte
-
-// Fields of a plainFrame6 that are compared as loaded, least significant byte first.
-const (
-	plainTypeMask6 = 0x00f0ffff // ethertype and version
-	plainType6     = 0x0060dd86
-)
-
-// martian6 marks first octets that need a second look, as source or destination:
-// of what is unspecified, loopback or has an IPv4 address in it, link-local, a group.
-var martian6 = [256]uint8{0: 1, 0xfe: 1, 0xff: 1}
-
 // parsePlain6 is parsePlain for IPv6, among the frames that parsePlain left: whole TCP
 // or UDP without extension headers. The general way takes three times as long
 // (BenchmarkParse).
 func parsePlain6(pkts []packet.Packet, mac uint64) (plain int) {
 	le := binary.LittleEndian
-	macLE := bits.ReverseBytes64(mac)
+	mac = packet.MACBytes(mac)
 	for i := range pkts {
 		p := &pkts[i]
-		if int(p.Len) < len(plainFrame6{}) || p.Verdict == packet.Continue {
+		if int(p.Len) < len(packet.PlainFrame6{}) || p.Verdict == packet.Continue {
 			continue
 		}
-		f := (*plainFrame6)(p.Data)
+		f := (*packet.PlainFrame6)(p.Data)
 		payload, proto := binary.BigEndian.Uint16(f[18:]), f[20]
-		if !isPlain6(f, macLE) || !isWhole6(payload, p.Len-packet.EthernetLen-packet.IPv6HeaderLen, proto) ||
+		if !f.Plain(mac) || !packet.IsWhole6(payload, p.Len-packet.EthernetLen-packet.IPv6HeaderLen, proto) ||
 			p.Mbuf.OlFlags&packet.RxVLANStripped != 0 {
 			continue
 		}
@@ -47,24 +32,12 @@ func parsePlain6(pkts []packet.Packet, mac uint64) (plain int) {
 		p.L4, p.Proto = packet.IPv6HeaderLen, proto
 		p.PortsLE = le.Uint32(f[54:])
 		p.Flags, p.Verdict = packet.HasPorts|packet.IsIPv6, packet.Continue
-		if proto == packet.ProtoUDP && !isWholeUDP(binary.BigEndian.Uint16(f[58:]), payload) {
+		if proto == packet.ProtoUDP && !packet.IsWholeUDP(binary.BigEndian.Uint16(f[58:]), payload) {
 			p.Flags |= packet.Broken
 		}
 		plain++
 	}
 	return plain
-}
-
-// isPlain6 is isPlain for IPv6.
-func isPlain6(f *plainFrame6, macLE uint64) bool {
-	le := binary.LittleEndian
-	return le.Uint64(f[0:])<<16 == macLE && le.Uint32(f[12:])&plainTypeMask6 == plainType6 &&
-		martian6[f[22]]|martian6[f[38]] == 0
-}
-
-// isWhole6 is isWhole for IPv6, whose header's length is not part of what it states.
-func isWhole6(payload, room uint16, proto uint8) bool {
-	return payload <= room && payload >= 8 && (proto == packet.ProtoUDP || proto == packet.ProtoTCP && payload >= 20)
 }
 
 // ipv6 checks an IPv6 header and finds its transport header.

@@ -86,12 +86,11 @@ func TestPlainFramesAreParsedAlike(t *testing.T) {
 		if n4 == 0 {
 			n6 = parsePlain6(quick.Live(), mac)
 		}
-		l.plain4(mbuf, mac)
-		express, size := l.n, l.size[0]
-		if l.n == 0 {
-			l.plain6(mbuf, mac)
-			express, size = l.n, l.size[0]
+		express, _, _ := l.run.Plain4(mbuf, packet.MACBytes(mac))
+		if express == 0 {
+			express, _, _ = l.run.Plain6(mbuf, packet.MACBytes(mac))
 		}
+		size := l.run.Size[0]
 		want := n4 + n6
 		if n4 > 0 && f[22] <= 1 || n6 > 0 && f[21] <= 1 || quick.Pkts[0].Is(packet.Broken) { // the last hop is TTL's
 			want = 0
@@ -112,9 +111,9 @@ func TestPlainFramesAreParsedAlike(t *testing.T) {
 		}
 		if express == 1 {
 			s.secret.Tuples(&quick, s.snap.Zones)
-			s.secret.KeysOfPlain(l.heads[:1], n6 > 0, s.snap.Zones[ports.Untagged])
-			if l.heads[0].PortsLE = quick.Pkts[0].PortsLE; l.heads[0] != quick.Pkts[0].Head {
-				t.Fatalf("Express: %+v\nstages:  %+v\n%x", l.heads[0], quick.Pkts[0].Head, f)
+			w.worker.table.SeekPlain(l.run.Heads[:1], n6 > 0, s.snap.Zones[ports.Untagged], false)
+			if l.run.Heads[0].PortsLE = quick.Pkts[0].PortsLE; l.run.Heads[0] != quick.Pkts[0].Head {
+				t.Fatalf("Express: %+v\nstages:  %+v\n%x", l.run.Heads[0], quick.Pkts[0].Head, f)
 			}
 		}
 		taken[0] += n4

@@ -159,9 +159,10 @@ func (p *Port) rxPool() (*Pool, error) {
 
 func (p *Port) configureDevice(nRx, nTx int) error {
 	conf := bindings.PortConf{
-		RxQueues: nRx,
-		TxQueues: nTx,
-		MTUBytes: min(p.config.MTUBytes, p.deviceMTU()),
+		RxQueues:      nRx,
+		TxQueues:      nTx,
+		MTUBytes:      min(p.config.MTUBytes, p.deviceMTU()),
+		LinkInterrupt: p.info.HasLinkInterrupt,
 	}
 	conf.RxOffloads = rxOffloads(p.info, p.config.Checksums)
 	conf.RSSTypes, conf.RSSKey = rssConf(p.info, nRx)

@@ -1,0 +1,60 @@
+package ct
+
+import (
+	"unsafe"
+
+	"ffwd/packet"
+)
+
+// touch joins the packets of the common case: a flow that was found at once, and whose
+// tracker and place in the wheel stay as they are. All that takes is its cache line, and
+// of IPv6 its addresses. It stops at the first packet that wants more and returns how
+// many came before.
+//
+// IPv4 is in assembly: the compiler does not keep what touchPlain needs in registers, and
+// takes twice the instructions (TestTouch holds the two together).
+func (t *Table) touch(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
+	n := heads.Len()
+	if n == 0 {
+		return 0
+	}
+	_ = candidates[n-1]
+	first, stride := heads.Place()
+	at := touchSettled(first, stride, n, &candidates[0], t.flowBase, now, timeouts)
+	if at < n && heads.At(at).Is(packet.IsIPv6) {
+		at += t.touchPlain(heads.From(at), candidates[at:], now, timeouts)
+	}
+	return at
+}
+
+//go:noescape
+func touchSettled(heads *packet.Head, stride uintptr, n int, candidates *uint32, flows unsafe.Pointer, now uint32, timeouts *Timeouts) int
+
+// What touchSettled knows of packet.Head, Flow and constants: what differs does not compile.
+var (
+	_ [unsafe.Offsetof(packet.Head{}.Flow)]struct{}    = [36]struct{}{}
+	_ [unsafe.Offsetof(packet.Head{}.Len)]struct{}     = [40]struct{}{}
+	_ [unsafe.Offsetof(packet.Head{}.L3)]struct{}      = [42]struct{}{}
+	_ [unsafe.Offsetof(packet.Head{}.Verdict)]struct{} = [46]struct{}{}
+	_ [unsafe.Offsetof(packet.Head{}.State)]struct{}   = [47]struct{}{}
+
+	_ [unsafe.Sizeof(Flow{})]struct{}            = [64]struct{}{}
+	_ [unsafe.Offsetof(Flow{}.bytes)]struct{}    = [16]struct{}{}
+	_ [unsafe.Offsetof(Flow{}.packets)]struct{}  = [32]struct{}{}
+	_ [unsafe.Offsetof(Flow{}.deadline)]struct{} = [40]struct{}{}
+	_ [unsafe.Offsetof(Flow{}.verdict)]struct{}  = [44]struct{}{}
+	_ [unsafe.Offsetof(Flow{}.policy)]struct{}   = [60]struct{}{}
+	_ [unsafe.Offsetof(Flow{}.state)]struct{}    = [62]struct{}{}
+	_ [unsafe.Offsetof(Flow{}.flags)]struct{}    = [63]struct{}{}
+	_ [unsafe.Sizeof(Timeouts{})]struct{}        = [1 << 7]struct{}{}
+
+	_ [packet.Continue]struct{} = [1]struct{}{}
+	_ [packet.IsIPv6]struct{}   = [1]struct{}{}
+	_ [packet.CtNew]struct{}    = [1]struct{}{}
+	_ [origSwapped]struct{}     = [1 << 4]struct{}{}
+	_ [seenReply]struct{}       = [1 << 5]struct{}{}
+	_ [settled]struct{}         = [2]struct{}{}
+	_ [UDPAnswered]struct{}     = [2]struct{}{}
+	_ [young]struct{}           = [6]struct{}{}
+	_ [ageShift]struct{}        = [8]struct{}{}
+)

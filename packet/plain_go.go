@@ -1,0 +1,9 @@
+//go:build !amd64
+
+package packet
+
+// Plain4 finds the headers of the plain IPv4 frames that lead mbufs. mac is as MACBytes has
+// it. It returns how many there are, the bytes received in them, and their protocols' bits.
+func (r *Run) Plain4(mbufs []*Mbuf, mac uint64) (n int, bytes uint64, protocols uint8) {
+	return r.plain4(mbufs, mac)
+}
