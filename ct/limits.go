@@ -34,8 +34,14 @@ type Tallies struct{ workers []*tally }
 // tally is one worker's part.
 type tally struct {
 	flows   [MaxLimits]atomic.Uint32 // by limit of a rule
-	sources []atomic.Uint64          // buckets of a cache line: fingerprint 32 | flows 32; 0 flows is free
+	sources []atomic.Uint64          // buckets of a cache line: fingerprint 32 | flows 32
 }
+
+// The flows of an entry: how many, or single and the index of the only one there has been
+// since the entry was free. 0 is free.
+const single = 1 << 31
+
+const _ = uint(single - 1 - indexMask)
 
 // Counted flows per entry of sources, and entries per bucket.
 const (
@@ -64,9 +70,8 @@ func (ts *Tallies) Flows(limit uint8) (n uint32) {
 // ofSource returns how many flows count for a source by its hash.
 func (ts *Tallies) ofSource(hash uint64) (n uint32) {
 	for _, w := range ts.workers {
-		if e := w.find(hash); e != nil {
-			n += uint32(e.Load())
-		}
+		_, flows := w.find(hash)
+		n += flows
 	}
 	return n
 }
@@ -78,48 +83,57 @@ func (w *tally) bucket(hash uint64) []atomic.Uint64 {
 	return w.sources[i : i+sourceSlots]
 }
 
-// find returns the entry of a source that has flows, or nil. Other workers may call it:
-// an entry is read whole.
-func (w *tally) find(hash uint64) *atomic.Uint64 {
+// find returns the entry of a source that has flows, and how many, or nil. Other workers may
+// call it for the number: an entry is read once, and whole. The next reading may be of
+// another source.
+func (w *tally) find(hash uint64) (entry *atomic.Uint64, flows uint32) {
 	b := w.bucket(hash)
 	for i := range b {
 		if e := b[i].Load(); uint32(e) != 0 && e>>32 == hash>>32 {
-			return &b[i]
+			if e&single != 0 {
+				return &b[i], 1
+			}
+			return &b[i], uint32(e)
 		}
 	}
-	return nil
+	return nil, 0
 }
 
 // add counts one more flow of a source, in the place of one with a single flow if all
-// entries are taken: those near a limit stay. It returns false when there is no such
-// one either; evicted says that there was.
-func (w *tally) add(hash uint64) (counted, evicted bool) {
-	if e := w.find(hash); e != nil {
-		e.Store(e.Load() + 1)
-		return true, false
+// entries are taken: those near a limit stay. That one is evicted, and counts no more, of
+// which 0 is none. It returns false when there is no place either.
+func (w *tally) add(hash uint64, flow uint32) (counted bool, evicted, fingerprint uint32) {
+	source := hash >> 32 << 32
+	if e, n := w.find(hash); e != nil {
+		e.Store(source | uint64(n+1))
+		return true, 0, 0
 	}
 	b := w.bucket(hash)
 	victim := -1
 	for i := range b {
-		switch uint32(b[i].Load()) {
-		case 0:
-			b[i].Store(hash>>32<<32 | 1)
-			return true, false
-		case 1:
+		e := b[i].Load()
+		if uint32(e) == 0 {
+			b[i].Store(source | single | uint64(flow))
+			return true, 0, 0
+		}
+		if e&single != 0 {
 			victim = i
 		}
 	}
 	if victim < 0 {
-		return false, false
+		return false, 0, 0
 	}
-	b[victim].Store(hash>>32<<32 | 1)
-	return true, true
+	e := b[victim].Load()
+	b[victim].Store(source | single | uint64(flow))
+	return true, uint32(e) & indexMask, uint32(e >> 32)
 }
 
-// drop counts one flow less of a source. It may have been evicted meanwhile.
+// drop counts one flow less of a source.
 func (w *tally) drop(hash uint64) {
-	if e := w.find(hash); e != nil {
-		e.Store(e.Load() - 1)
+	if e, n := w.find(hash); n == 1 {
+		e.Store(0)
+	} else if n > 1 {
+		e.Store(hash>>32<<32 | uint64(n-1))
 	}
 }
 
@@ -214,41 +228,62 @@ func (t *Table) limited(p *packet.Packet) packet.Reason {
 const (
 	countedSource = 1 << 15 // the limit on all flows of a source
 	countedRules  = 1 << 14 // limits of rules, see Table.limits
-	slotMask      = countedRules - 1
+	countedFirst  = 1 << 13 // a source's entry for the first of them, and below for the second
+	slotMask      = countedFirst>>1 - 1
 )
 
 // countIn lets limits count a flow that is being entered.
 func (t *Table) countIn(p *packet.Packet, flow uint32) {
 	c := &t.cold[flow]
 	c.slot = 0
-	if t.settings.MaxPerSource != 0 && !p.Priority && t.countSource(t.sourceOf(p, 0)) {
-		c.slot = countedSource
+	if t.settings.MaxPerSource != 0 && !p.Priority {
+		t.countSource(t.sourceOf(p, 0), flow, countedSource)
 	}
 	if p.Limits == [2]uint8{} {
 		return
 	}
 	c.slot |= countedRules
 	t.limits[flow] = p.Limits
-	for _, limit := range p.Limits {
+	for i, limit := range p.Limits {
 		if limit == 0 {
 			continue
 		}
 		bump(&t.tally.flows[limit], 1)
 		if t.settings.Limits != nil && t.settings.Limits[limit].PerSource {
-			t.countSource(t.sourceOf(p, limit))
+			t.countSource(t.sourceOf(p, limit), flow, countedFirst>>i)
 		}
 	}
 }
 
-func (t *Table) countSource(hash uint64) bool {
-	counted, evicted := t.tally.add(hash)
-	if evicted {
-		t.SourcesEvicted++
-	}
+// countSource lets a source's entry count a flow, and notes that it does.
+func (t *Table) countSource(hash uint64, flow uint32, as uint16) {
+	counted, evicted, fingerprint := t.tally.add(hash, flow)
 	if !counted {
 		t.SourcesFull++
+		return
 	}
-	return counted
+	t.cold[flow].slot |= as
+	if evicted != 0 {
+		t.SourcesEvicted++
+		t.discount(evicted, fingerprint)
+	}
+}
+
+// discount notes that a flow counts no more for the source whose entry it has lost: its end
+// must not be taken from an entry that the source may have by then.
+func (t *Table) discount(flow, fingerprint uint32) {
+	is := func(limit uint8) bool { return uint32(t.openedBy(flow, limit)>>32) == fingerprint }
+	c := &t.cold[flow]
+	if c.slot&countedSource != 0 && is(0) {
+		c.slot &^= countedSource
+		return
+	}
+	for i, limit := range t.limits[flow] {
+		if counted := uint16(countedFirst >> i); c.slot&counted != 0 && is(limit) {
+			c.slot &^= counted
+			return
+		}
+	}
 }
 
 // countOut ends what countIn began.
@@ -260,10 +295,13 @@ func (t *Table) countOut(flow uint32) {
 	if slot&countedRules == 0 {
 		return
 	}
-	for _, limit := range t.limits[flow] {
-		if limit != 0 {
-			bump(&t.tally.flows[limit], ^uint32(0))
-			t.tally.drop(t.openedBy(flow, limit)) // if it counts sources
+	for i, limit := range t.limits[flow] {
+		if limit == 0 {
+			continue
+		}
+		bump(&t.tally.flows[limit], ^uint32(0))
+		if slot&(countedFirst>>i) != 0 {
+			t.tally.drop(t.openedBy(flow, limit))
 		}
 	}
 }

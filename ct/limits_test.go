@@ -209,6 +209,50 @@ func TestSourcesAreBounded(t *testing.T) {
 	}
 }
 
+// CT-7: entries of sources count exactly the flows that count for them, whatever was
+// evicted. More sources than one bucket has entries open and end flows; each flow says by
+// which entries it is counted.
+func TestEvictedFlowsTakeNothingAlong(t *testing.T) {
+	const perSource = 1
+	rapid.Check(t, func(r *rapid.T) {
+		table, err := New(Options{MaxFlows: 100, MaxFlowsIPv6: 20, Secret: NewSecret()})
+		if err != nil {
+			r.Fatal(err)
+		}
+		defer table.Close()
+		table.Use(Settings{MaxPerSource: 5, Limits: &Limits{perSource: {Max: 5, PerSource: true}}})
+		now := int64(0)
+		for range rapid.IntRange(1, 150).Draw(r, "steps") {
+			now += rapid.SampledFrom([]int64{0, 0, 5 * second}).Draw(r, "pause")
+			table.Expire(now, 1_000_000)
+			of := limitTuple(rapid.IntRange(0, 19).Draw(r, "source"), rapid.IntRange(0, 5).Draw(r, "port"))
+			limited(table, now, of, rapid.SampledFrom([][]uint8{nil, {perSource}}).Draw(r, "rules")...)
+		}
+		want := map[uint64]uint32{}
+		table.Walk(1, 10_000, func(i uint32) bool {
+			if table.cold[i].slot&countedSource != 0 {
+				want[table.openedBy(i, 0)]++
+			}
+			if table.cold[i].slot&countedFirst != 0 {
+				want[table.openedBy(i, perSource)]++
+			}
+			return true
+		})
+		used := 0
+		for i := range table.tally.sources {
+			used += b2i(table.tally.sources[i].Load() != 0)
+		}
+		if used != len(want) {
+			r.Errorf("%d entries are used by %d sources", used, len(want))
+		}
+		for source, flows := range want {
+			if got := table.tallies.ofSource(source); got != flows {
+				r.Errorf("a source counts %d of %d flows; %d were evicted", got, flows, table.SourcesEvicted)
+			}
+		}
+	})
+}
+
 // CT-7: what is kept for flows of priority nobody else gets, and they get it although the
 // table is full for all others, and whatever their source has.
 func TestReserve(t *testing.T) {
