@@ -79,10 +79,13 @@ type poisoner struct{ w *policyWorld }
 
 func (p poisoner) Retire(free func()) { p.w.domain.Retire(func() { free(); p.w.poisonFree() }) }
 
+// poisonFree writes rows plainly: the model's workers are all of one goroutine, and there are
+// thousands of rows.
 func (w *policyWorld) poisonFree() {
+	poisoned := rowOf(func(State) uint32 { return poison })
 	for i, o := range w.ps.objects {
 		if o == nil && i > 0 {
-			w.ps.rows[i].set(rowOf(func(State) uint32 { return poison }))
+			w.ps.rows[i] = *poisoned
 		}
 	}
 	held := func(who string, o *modelObject) {
