@@ -56,6 +56,9 @@ var examples = []example{
 			{"l3fwd.h", "#define MAX_PKT_BURST     32", fmt.Sprintf("#define MAX_PKT_BURST     %d", burst), 1},
 			{"l3fwd_fib.c", "max_routes = (1 << 16)", "max_routes = (1 << 20)", 2},
 			{"l3fwd_fib.c", "config.trie.num_tbl8 = (1 << 15)", "config.trie.num_tbl8 = (1 << 18)", 1},
+			{"l3fwd_fib.c", "route_base_v4[i].if_out);\n\n\t\tif", distinctHop("route_base_v4") + "\n\n\t\tif", 1},
+			{"l3fwd_fib.c", "route_base_v6[i].if_out);\n\n\t\tif", distinctHop("route_base_v6") + "\n\n\t\tif", 1},
+			{"l3fwd_fib.c", "hops[i] = nh != FIB_DEFAULT_HOP ? nh : portid", "hops[i] = nh != FIB_DEFAULT_HOP ? nh & 0xff : portid", 1},
 		},
 	},
 	{
@@ -73,6 +76,14 @@ var examples = []example{
 			{"main.c", "#define MAX_PKT_BURST	32", fmt.Sprintf("#define MAX_PKT_BURST	%d", burst), 1},
 		},
 	},
+}
+
+// distinctHop is the next hop that l3fwd gives to rte_fib with a patched route: its port,
+// and above that as many numbers in turn as our routes have neighbours. rte_fib leaves a
+// route out of the lookup's tables if a shorter one has the same next hop: with one port
+// for all, and a default route, that is every one of them.
+func distinctHop(routes string) string {
+	return fmt.Sprintf("%s[i].if_out | i %% %d << 8);", routes, nextHops)
 }
 
 // build copies, patches and compiles an example and returns the program's path.
