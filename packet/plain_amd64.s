@@ -12,20 +12,22 @@ GLOBL limit<>(SB), RODATA|NOPTR, $8
 DATA tail<>+0(SB)/8, $0x00010800140e0000
 GLOBL tail<>(SB), RODATA|NOPTR, $8
 
-// func plainFrames4(mbufs **Mbuf, n int, mac uint64, r *Run) (taken int, bytes, protocols uint64)
+// func plainFrames4(mbufs **Mbuf, from, n int, mac uint64, r *Run) (taken int, bytes, protocols uint64)
 //
 //	SI mbufs   CX n   BX i   DI head i   R12 sizes   R13 destinations   R14 Martian4
 //	R15 protocols   X3 bytes   X15 X14 X13 what to compare, see below
 //	R8 mbuf, its flags   R9 its length   R10 frame   R11 destination   AX length   DX protocol
-TEXT ·plainFrames4(SB), NOSPLIT, $0-56
+TEXT ·plainFrames4(SB), NOSPLIT, $0-64
 	MOVQ mbufs+0(FP), SI
-	MOVQ n+8(FP), CX
-	MOVQ mac+16(FP), X15
-	MOVQ r+24(FP), DI
+	MOVQ n+16(FP), CX
+	MOVQ mac+24(FP), X15
+	MOVQ r+32(FP), DI
 	LEAQ Run_Size(DI), R12
 	LEAQ Run_Dst4(DI), R13
 	LEAQ ·Martian4(SB), R14
-	XORL BX, BX
+	MOVQ from+8(FP), BX
+	IMUL3Q $Head__size, BX, AX
+	ADDQ AX, DI
 	XORL R15, R15
 	PXOR X3, X3
 
@@ -116,9 +118,9 @@ good:
 	JLT frame
 
 done:
-	MOVQ BX, taken+32(FP)
-	MOVQ X3, bytes+40(FP)
-	MOVQ R15, protocols+48(FP)
+	MOVQ BX, taken+40(FP)
+	MOVQ X3, bytes+48(FP)
+	MOVQ R15, protocols+56(FP)
 	RET
 
 tcp:
