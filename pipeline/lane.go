@@ -24,6 +24,8 @@ type lane struct {
 	run  packet.Run // behind Depart, of Heads only Data
 	to   [packet.MaxBurst]fib.AdjacencyIndex
 	said [packet.MaxBurst]uint16 // what rules have decided, see allowed
+
+	oneHop, oneWay bool // the run has one next hop; leaves by one interface
 }
 
 // open tells whether packets may leave by the lane: nothing that stands between Route and
@@ -44,20 +46,24 @@ func (l *lane) way() {
 	}
 	lines, sizes := table.Lines(), &l.run.Size
 	latest, most := ^l.to[0], uint32(0) // of the next hop before: most that go one way come together
+	hops, first, differ := 0, lines[l.to[0]].Iface, uint16(0)
 	for i, to := range l.to[:l.n] {
 		if to != latest {
 			a := &lines[to]
 			if a.Kind != fib.Forward || a.L2Len != packet.EthernetLen {
 				l.n = i
-				return
+				break
 			}
 			latest, most = to, a.MTUBytes
+			hops++
+			differ |= a.Iface ^ first
 		}
 		if uint32(sizes[i&(packet.MaxBurst-1)]) > most {
 			l.n = i
-			return
+			break
 		}
 	}
+	l.oneHop, l.oneWay = hops == 1, differ == 0
 }
 
 // leave sends off the run, whose frames are in mbufs.
@@ -66,10 +72,15 @@ func (l *lane) leave(mbufs []*packet.Mbuf) {
 		return
 	}
 	lines := l.snap.Tables[0].Lines()
-	oneWay := l.rewrite(mbufs[:l.n], lines)
-	l.counts[0].AddBurst(lines, l.to[:l.n], l.run.Size[:l.n])
-	if l.counter.FastForwarded += uint64(l.n); oneWay {
-		l.queueAll(mbufs[:l.n], lines[l.to[0]].Iface)
+	first := &lines[l.to[0]]
+	bytes := l.rewrite(mbufs[:l.n], lines)
+	if l.oneHop {
+		l.counts[0].Add(first, uint64(l.n), bytes)
+	} else {
+		l.counts[0].AddBurst(lines, l.to[:l.n], l.run.Size[:l.n])
+	}
+	if l.counter.FastForwarded += uint64(l.n); l.oneWay {
+		l.queueAll(mbufs[:l.n], first.Iface, bytes+uint64(l.n*packet.EthernetLen))
 		return
 	}
 	for i, m := range mbufs[:l.n] {
@@ -77,14 +88,12 @@ func (l *lane) leave(mbufs []*packet.Mbuf) {
 	}
 }
 
-// rewrite writes hop limits and link headers, and tells whether all packets leave by one
-// interface.
-func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (oneWay bool) {
+// rewrite writes hop limits and link headers. It returns the bytes of L3.
+func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (bytes uint64) {
 	if len(mbufs) > packet.MaxBurst {
-		return false
+		return 0
 	}
-	le, first, differ := binary.LittleEndian, lines[l.to[0]].Iface, uint16(0)
-	ipv6 := l.ipv6
+	le, ipv6 := binary.LittleEndian, l.ipv6
 	for i, m := range mbufs {
 		a, f := &lines[l.to[i]], (*packet.PlainFrame4)(l.run.Heads[i].Data)
 		if ipv6 {
@@ -95,21 +104,17 @@ func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (oneWay bool
 		le.PutUint64(f[0:], le.Uint64(a.L2[0:]))
 		le.PutUint32(f[8:], le.Uint32(a.L2[8:]))
 		seal(m, packet.EthernetLen+l.run.Size[i])
-		differ |= a.Iface ^ first
+		bytes += uint64(l.run.Size[i])
 	}
-	return differ == 0
+	return bytes
 }
 
-// queueAll queues frames that leave by one interface.
-func (l *lane) queueAll(mbufs []*packet.Mbuf, egress uint16) {
+// queueAll queues frames, of bytes altogether, that leave by one interface.
+func (l *lane) queueAll(mbufs []*packet.Mbuf, egress uint16, bytes uint64) {
 	port := l.snap.Interfaces[egress].Port
 	t := &l.tx[port]
 	if t.n+len(mbufs) > len(t.mbufs) {
 		l.send(port)
-	}
-	bytes := uint64(len(mbufs) * packet.EthernetLen)
-	for _, n := range l.run.Size[:len(mbufs)] {
-		bytes += uint64(n)
 	}
 	t.bytes += bytes
 	copy(t.mbufs[t.n:], mbufs)
