@@ -72,9 +72,6 @@ func (f *Flow) age(now uint32) uint32 { return uint32(uint8(now>>ageShift) - uin
 // born notes when the flow began.
 func (f *Flow) born(now uint32) { f.verdict = f.verdict&^0xff | now>>ageShift&0xff }
 
-// Direction returns Original or Reply for a packet with these flags.
-func (f *Flow) Direction(flags uint8) int { return int((flags ^ f.flags) / origSwapped & 1) }
-
 // direction returns Original or Reply for a packet whose key is swapped or not.
 func (f *Flow) direction(keySwapped bool) int {
 	if keySwapped != (f.flags&origSwapped != 0) {

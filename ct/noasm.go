@@ -14,4 +14,8 @@ func (t *Table) touch(heads packet.Heads, candidates []uint32, now uint32, timeo
 	return t.touchPlain(heads, candidates, now, timeouts)
 }
 
+func (t *Table) touchTCP(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
+	return t.touchTCPPlain(heads, candidates, now, timeouts)
+}
+
 func (t *Table) keysAndHomes(heads []packet.Head, zone uint16) { t.secret.plainKeys4(heads, zone) }

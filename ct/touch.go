@@ -26,13 +26,14 @@ func (t *Table) SeekPlain(plain []packet.Head, ipv6 bool, zone uint16, tcp bool)
 	}
 }
 
-// Candidate returns the flow that SeekPlain found for the i-th packet, if it has its key; of
-// IPv6 the addresses may be others.
-func (t *Table) Candidate(p *packet.Head, i int) *Flow {
-	if f := t.flow(t.candidates[i&(packet.MaxBurst-1)]); f.k0 == p.Key0 && f.k1 == p.Key1 {
-		return f
+// Decisions stores at said what Flow.Decision is of the flows that SeekPlain found for the
+// packets. They may be others' flows: Join will tell. Owner worker only.
+func (t *Table) Decisions(plain []packet.Head, generation uint32, hook Hook, said []uint16) {
+	said, candidates := said[:len(plain)], t.candidates[:len(plain)]
+	for i := range plain {
+		f := t.flow(candidates[i])
+		said[i] = f.Decision(generation, int((plain[i].Flags^f.flags)/origSwapped&1), hook)
 	}
-	return nil
 }
 
 // Join joins those of the packets given to SeekPlain to their flows that come before the first

@@ -102,3 +102,74 @@ func TestTouch(t *testing.T) {
 		}
 	}
 }
+
+// CT-3: assembly and Go join the same segments, whatever flow, window and header say, and
+// leave heads, flows and windows alike.
+func TestTouchTCP(t *testing.T) {
+	table := newTable(t, MinFlows, MinFlows)
+	rows := make([]Timeouts, 2)
+	rng := rand.New(rand.NewPCG(1, 2))
+	some := func(of ...uint32) uint32 { // the first is what is common
+		if rng.IntN(8) > 0 {
+			return of[0]
+		}
+		return of[rng.IntN(len(of))]
+	}
+	windows := unsafe.Slice((*window)(table.windowBase), 4)
+	stops := map[int]int{}
+	be := binary.BigEndian
+	for range 200_000 {
+		for i := range rows {
+			rows[i][TCPEstablished], rows[i][TCPUnacknowledged] = some(30_000, 20), some(30_000, 10, 40_000)
+		}
+		now, base := rng.Uint32(), some(rng.Uint32(), 0, 1000, ^uint32(0)-20)
+		near := func(more ...uint32) uint32 { return base + some(append(more, 0, 10, ^uint32(0))...) }
+		for i := range table.flows[:4] {
+			table.flows[i] = Flow{
+				key: key{1, 2}, packets: [2]uint32{some(6, 7, 8, ^uint32(0)), some(6, 7)}, bytes: [2]uint64{rng.Uint64(), rng.Uint64()},
+				deadline: now + some(1, 0, 20_000, 30_000, ^uint32(0)), policy: uint16(some(0, 1)),
+				state: State(some(uint32(TCPEstablished), uint32(TCPFinWait))),
+				flags: uint8(rng.Uint32())&^(noted|assured) | uint8(some(assured, assured|noted, 0)),
+			}
+			for d := range windows[i].side {
+				windows[i].side[d] = side{
+					end: near(), maxEnd: near(1000, 70_000), maxAck: near(), maxWin: uint16(some(1000, 0, 100, 0xffff)),
+					bits: uint8(rng.Uint32())&0x4f | uint8(some(sideAcked, 0)), more: uint8(rng.Uint32()),
+				}
+			}
+		}
+		n := 1 + rng.IntN(8)
+		heads, candidates := make([]packet.Head, n), make([]uint32, n)
+		for i := range heads {
+			candidates[i] = rng.Uint32N(4)
+			frame := make([]byte, 100)
+			size, h := some(0, 5, 10), frame[34:]
+			options := some(0, 12, 12, 8)
+			be.PutUint32(h[4:], near()-size)
+			be.PutUint32(h[8:], near())
+			h[12], h[13] = uint8(20+options)<<2, uint8(some(packet.TCPAck, packet.TCPAck|8, rng.Uint32()))
+			be.PutUint16(h[14:], uint16(some(500, 0, 1, 99, 1000, 0xffff)))
+			be.PutUint32(h[20:], some(timestampsOnly, 0x01010101))
+			heads[i] = packet.Head{Data: unsafe.Pointer(&frame[0]), Key0: 1, Key1: 2, L3: 14, L4: 20, Len: uint16(54 + options + size - some(0, 12)),
+				Flags: packet.HasPorts | uint8(some(0, packet.KeySwapped)), Verdict: packet.Continue}
+			if rng.IntN(40) == 0 {
+				heads[i].Key1, heads[i].Flags = heads[i].Key1^uint64(some(0, 1)), heads[i].Flags|uint8(some(0, packet.IsFragment))
+			}
+		}
+		flows, sides, wantHeads := append([]Flow(nil), table.flows[:4]...), append([]window(nil), windows...), append([]packet.Head(nil), heads...)
+		want := table.touchTCPPlain(packet.HeadsAlone(wantHeads), candidates, now, &rows[0])
+		wantFlows, wantSides := append([]Flow(nil), table.flows[:4]...), append([]window(nil), windows...)
+		copy(table.flows, flows)
+		copy(windows, sides)
+		got := table.touchTCP(packet.HeadsAlone(heads), candidates, now, &rows[0])
+		if got != want || !slices.Equal(heads, wantHeads) || !slices.Equal(table.flows[:4], wantFlows) || !slices.Equal(windows, wantSides) {
+			t.Fatalf("%d of %d joined, want %d\nheads %+v\nwant  %+v\nflows %+v\nwant  %+v\nwindows %+v\nwant    %+v",
+				got, n, want, heads, wantHeads, table.flows[:4], wantFlows, windows, wantSides)
+		}
+		stops[min(got, 2)]++
+	}
+	clear(table.flows[:4])
+	if stops[1] < 5000 || stops[2] < 1000 {
+		t.Errorf("runs by length: %v", stops)
+	}
+}

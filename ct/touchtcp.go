@@ -24,7 +24,12 @@ func (t *Table) prefetchWindows(heads packet.Heads, candidates []uint32) {
 // two no-operations and timestamps. Source: RFC 7323 appendix A.
 const timestampsOnly = 0x0101080a
 
-// touchTCP joins the common segments of established connections: data in sequence or
+// odd are flags of the flows whose segments never are of the common case.
+const odd = noted
+
+// touchTCPPlain is touchTCP in Go, and takes IPv6 besides.
+//
+// It joins the common segments of established connections: data in sequence or
 // an acknowledgement, inside the windows, from a side whose largest window is known. All
 // that takes is the flow's cache line and its window. It stops at the first packet that
 // wants more and returns how many came before. Like touch, it calls nothing. Whatever it
@@ -33,10 +38,10 @@ const timestampsOnly = 0x0101080a
 // It asks for a little more than being inside, see window, where that is cheaper to
 // check: the segment is not behind others of its side, and what it has not acknowledged
 // is within the window that it announces, which is never above the largest one.
-func (t *Table) touchTCP(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
+func (t *Table) touchTCPPlain(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
 	for i, flow := range candidates[:heads.Len()] {
 		p, f := heads.At(i), t.flow(flow)
-		if f.k0 != p.Key0 || f.k1 != p.Key1 || f.state != TCPEstablished || f.flags&(assured|noted) != assured ||
+		if f.k0 != p.Key0 || f.k1 != p.Key1 || f.state != TCPEstablished || f.flags&(assured|odd) != assured ||
 			p.Verdict != packet.Continue || p.Flags&packet.IsFragment != 0 || p.Flags&packet.IsIPv6 != 0 && !t.sameEnds(p, flow) {
 			return i
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -27,6 +28,8 @@ type benchQueue struct {
 	at    int
 	frame [64]byte
 	spent uint64 // cycles in Rx: the device's work
+	round uint8  // over the flows: TCP windows differ from one to the next, else it would be the same segment again
+	back  bool   // answers, as if they came in by the same port
 	far   bool   // flows differ in their destinations, each in a /24 of its own; else in their sources
 }
 
@@ -64,7 +67,9 @@ func (q *benchQueue) Rx(dst unsafe.Pointer, n int) int {
 		flow := q.order[q.at]
 		if q.at++; q.at == len(q.order) {
 			q.at = 0
+			q.round++
 		}
+		f[49] = q.round & 1
 		h := (*packet.IPv4)(f[14:])
 		was, at, now := base.Src(), 12, 11<<24|flow
 		if q.far {
@@ -75,6 +80,10 @@ func (q *benchQueue) Rx(dst unsafe.Pointer, n int) int {
 		s = s>>16 + s&0xffff
 		s = s>>16 + s&0xffff
 		binary.BigEndian.PutUint16(h[10:], ^uint16(s))
+		if q.back {
+			turn(f[:])
+			copy(f[:], q.frame[:6])
+		}
 		unsafe.Slice((**packet.Mbuf)(dst), n)[i] = m
 	}
 	return n
@@ -104,6 +113,9 @@ func BenchmarkPipeline(b *testing.B) {
 		{"stateful", 1000, 64, func(*Config, *world) {}},
 		{"stateful", 60_000, 64, func(*Config, *world) {}},
 		{"stateful", 1_000_000, 64, func(*Config, *world) {}},
+		{"stateful-64-ways", 60_000, 64, func(*Config, *world) {}},
+		{"stateful-tcp", 1000, 64, func(*Config, *world) {}},
+		{"stateful-tcp", 1_000_000, 64, func(*Config, *world) {}},
 		{"stateful+rules", 1000, 64, withRules(policy.Rule{Hook: policy.HookIn, Action: policy.Accept, Protocol: 17})},
 		{"stateful", 1000, 1, func(*Config, *world) {}},
 		{"stateful", 1000, 256, func(*Config, *world) {}},
@@ -120,11 +132,16 @@ func BenchmarkPipeline(b *testing.B) {
 				c.Rx, c.Tx, c.Pool = []Receive{{0, q}}, []TxQueue{q, q}, nothing{}
 			}, bc.setup)
 			w.route(fib.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Hops: []fib.Hop{{Via: b4}}})
-			if q.far = bc.name == "stateless-64-ways"; q.far {
+			if q.far = strings.HasSuffix(bc.name, "-64-ways"); q.far {
 				w.spread(bc.flows, 64)
 			}
-			for range bc.flows/bc.burst + 1 {
-				w.worker.poll(true) // every flow is known
+			if strings.HasPrefix(bc.name, "stateful-tcp") {
+				copy(q.frame[:], frame(ip4(a4, far4, layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, ACK: true, Window: 1000}, data(6)))
+			}
+			for _, q.back = range [...]bool{false, true, false} { // every flow is known, in both directions
+				for range bc.flows/bc.burst + 1 {
+					w.worker.poll(true)
+				}
 			}
 			w.worker.counter.Stages = [numStages]StageCost{} // what follows, without the new flows
 			b.ReportAllocs()

@@ -66,21 +66,19 @@ func (s *Express) Process(b *packet.Burst) {
 // generation, from this interface. Nothing is written yet: the packet may turn out not to
 // be of the flow that was found.
 func (l *lane) allowed(ingress uint16) {
-	generation := l.snap.Rules.Generation()
-	l.ledger.follow(generation, l.snap.Rules.Len())
-	for i := range l.run.Heads[:l.n] {
-		p := &l.run.Heads[i]
-		f := l.table.Candidate(p, i)
-		if f == nil {
+	rules, said := l.snap.Rules, l.said[:l.n]
+	l.ledger.follow(rules.Generation(), rules.Len())
+	l.table.Decisions(l.run.Heads[:l.n], rules.Generation(), ct.HookIn, said)
+	latest := uint16(0) // most flows are in one of a few ways alike
+	for i, d := range said {
+		if d == latest && d != 0 {
+			continue
+		}
+		if !l.ledger.decisions[d&(maxDecisions-1)].passes(ingress) {
 			l.n = i
 			return
 		}
-		said := f.Decision(generation, f.Direction(p.Flags), ct.HookIn)
-		if !l.ledger.decisions[said&(maxDecisions-1)].passes(ingress) {
-			l.n = i
-			return
-		}
-		l.said[i] = said
+		latest = d
 	}
 }
 
