@@ -28,7 +28,7 @@ type benchQueue struct {
 	at    int
 	frame [64]byte
 	spent uint64 // cycles in Rx: the device's work
-	round uint8  // over the flows: TCP windows differ from one to the next, else it would be the same segment again
+	round uint16 // over the flows: TCP windows differ from one to the next, else it would be the same segment again
 	back  bool   // answers, as if they came in by the same port
 	far   bool   // flows differ in their destinations, each in a /24 of its own; else in their sources
 }
@@ -69,7 +69,7 @@ func (q *benchQueue) Rx(dst unsafe.Pointer, n int) int {
 			q.at = 0
 			q.round++
 		}
-		f[49] = q.round & 1
+		binary.BigEndian.PutUint16(f[48:], 1000+q.round&1)
 		h := (*packet.IPv4)(f[14:])
 		was, at, now := base.Src(), 12, 11<<24|flow
 		if q.far {
