@@ -33,7 +33,7 @@ func (s *Switch) openMirror(c *conf.Config) error {
 		config.Own[iface] = c.Ports[iface-1].Addresses
 	}
 	var err error
-	if s.mirror, err = slowpath.OpenMirror(config); err != nil {
+	if s.mirror, err = slowpath.OpenMirror(s.startBy, config); err != nil {
 		return fmt.Errorf("slow path: %w", err)
 	}
 	s.undo(s.mirror.Close)

@@ -55,7 +55,7 @@ func startSticking(t *testing.T, doc string) (*Switch, *stickingRx) {
 		w.Worker, err = pipeline.NewWorker(pc)
 		return err
 	}
-	if err := inTurn(parse(t, doc), s.takeSockets, s.assemble, insert, s.begin); err != nil {
+	if err := s.inTurn(parse(t, doc), s.takeSockets, s.assemble, insert, s.begin); err != nil {
 		t.Fatal(errors.Join(err, s.unwind()))
 	}
 	t.Cleanup(func() {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,14 @@ import (
 	"ffwd/slowpath"
 )
 
-// What Stop finds wrong. Both are bugs of ours or of a driver, never the user's.
+// What Stop finds wrong, but for ErrInterrupted, are bugs of ours or of a driver, never the user's.
 var (
 	// ErrLeak: an mbuf did not come back to its pool.
 	ErrLeak = errors.New("mbuf leak")
 	// ErrConservation: received + created is not transmitted + dropped + punted + held.
 	ErrConservation = errors.New("packet conservation violated")
+	// ErrInterrupted: Start was told to end. Everything is as it was before.
+	ErrInterrupted = errors.New("interrupted while starting")
 	// ErrStuck: a worker does not come back from a poll. What it uses is left as it is.
 	ErrStuck = pipeline.ErrStuck
 )
@@ -87,6 +90,7 @@ type Switch struct {
 	stopOnce sync.Once
 	stopErr  error
 	stopBy   context.Context // bounds the wait for workers
+	startBy  context.Context // ends a start
 }
 
 // running is a configuration and the ruleset made of it. Whoever reads it does not wait for
@@ -96,26 +100,33 @@ type running struct {
 	rules  *policy.Ruleset
 }
 
-// Start brings up a switch with this configuration, which Validate has passed.
+// Start brings up a switch with this configuration, which Validate has passed. When ctx
+// ends meanwhile it goes no further, and returns ErrInterrupted; afterwards ctx means nothing.
 //
 // The error is one line, or one per fault, that says what is wrong and what to
 // do; nothing is left behind. DPDK starts once per process, so a second Start in
 // a process fails.
-func Start(c *conf.Config, log *slog.Logger) (*Switch, error) {
+func Start(ctx context.Context, c *conf.Config, log *slog.Logger) (*Switch, error) {
 	s := newSwitch(log)
+	s.startBy = ctx
 	return s.start(c, s.takeSockets, s.startRuntime, s.assemble, s.begin)
 }
 
 func newSwitch(log *slog.Logger) *Switch {
-	return &Switch{log: log, epoch: newRetirer(), drainBell: make(chan struct{}, 1), secret: ct.NewSecret(), stopBy: context.Background()}
+	return &Switch{log: log, epoch: newRetirer(), drainBell: make(chan struct{}, 1), secret: ct.NewSecret(),
+		stopBy: context.Background(), startBy: context.Background()}
 }
 
 // start takes steps in turn. When one fails, those before it are undone.
 func (s *Switch) start(c *conf.Config, steps ...func(*conf.Config) error) (*Switch, error) {
-	if err := inTurn(c, steps...); err != nil {
-		return nil, errors.Join(err, s.unwind())
+	err := s.inTurn(c, steps...)
+	switch {
+	case err == nil:
+		return s, nil
+	case s.startBy.Err() != nil: // whatever failed did so for that
+		return nil, cmp.Or(s.unwind(), ErrInterrupted)
 	}
-	return s, nil
+	return nil, errors.Join(err, s.unwind())
 }
 
 // startRuntime keeps the process off the workers' cores and brings up DPDK.
@@ -141,16 +152,20 @@ func (s *Switch) assemble(c *conf.Config) error {
 	s.undo(raiseProcs(len(c.Workers.Cores)))
 	s.clock = clock.New()
 	s.running.Store(&running{config: c})
-	return inTurn(c, s.openPorts, s.build, s.openSlowPath, s.openMirror, s.buildQueues, s.buildWorkers)
+	return s.inTurn(c, s.openPorts, s.build, s.openSlowPath, s.openMirror, s.buildQueues, s.buildWorkers)
 }
 
 // begin lets packets in, and then clients.
 func (s *Switch) begin(c *conf.Config) error {
-	return inTurn(c, s.runWorkers, s.startResolver, s.watch, s.serveQueues, s.serve)
+	return s.inTurn(c, s.runWorkers, s.startResolver, s.watch, s.serveQueues, s.serve)
 }
 
-func inTurn(c *conf.Config, steps ...func(*conf.Config) error) error {
+// inTurn takes steps until one fails or the start is interrupted.
+func (s *Switch) inTurn(c *conf.Config, steps ...func(*conf.Config) error) error {
 	for _, step := range steps {
+		if err := s.startBy.Err(); err != nil {
+			return err
+		}
 		if err := step(c); err != nil {
 			return err
 		}
@@ -161,6 +176,7 @@ func inTurn(c *conf.Config, steps ...func(*conf.Config) error) error {
 // build makes everything that workers read.
 func (s *Switch) build(c *conf.Config) error {
 	s.buildInterfaces(c)
+	s.links = make([]pmd.Link, len(s.ports)) // until watch looks; a report before that finds them down
 	if err := s.buildTables(c); err != nil {
 		return err
 	}

@@ -37,8 +37,30 @@ func (s *Switch) buildTables(c *conf.Config) error {
 		return err
 	}
 	for i, table := range s.tables {
-		if err := table.SetRoutes(routes[i]); err != nil {
+		if err := s.addRoutes(table, routes[i]); err != nil {
 			return fmt.Errorf("vrf %d: %w", s.vrfs[i], err)
+		}
+	}
+	return nil
+}
+
+// routesAtOnce is how many routes a start adds before it looks whether it is interrupted: a
+// tenth of a second's.
+const routesAtOnce = 64 << 10
+
+// addRoutes fills a table that is new.
+func (s *Switch) addRoutes(table *fib.Table, routes []fib.Route) error {
+	updates := make([]fib.Update, 0, min(len(routes), routesAtOnce))
+	for some := range slices.Chunk(routes, routesAtOnce) {
+		updates = updates[:0]
+		for _, r := range some {
+			updates = append(updates, fib.Update{Route: r})
+		}
+		if err := s.startBy.Err(); err != nil {
+			return err
+		}
+		if err := table.Apply(updates); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -20,7 +20,6 @@ const (
 
 // watch starts the goroutines that look after links, the epoch and timeout policies.
 func (s *Switch) watch(*conf.Config) error {
-	s.links = make([]pmd.Link, len(s.ports))
 	for i := range s.ports {
 		s.checkLink(i, true)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -89,5 +90,59 @@ func TestSecondSwitchOnTheSameWires(t *testing.T) {
 			b.client.ping(t, b.server.ipv4, "-c", "3", "-i", "0.01")
 			b.stop(t)
 		})
+	}
+}
+
+// A switch that is told to end while it starts, which takes a while with large tables and
+// many routes in the kernel, does not finish that first, and leaves nothing.
+func TestTerminateWhileStarting(t *testing.T) {
+	needRoot(t)
+	const routes, step = 50_000, 60 * time.Millisecond
+	b := &bed{t: t, dir: t.TempDir(), router: newNamespace(t, "router")}
+	var batch strings.Builder
+	for i := range routes {
+		fmt.Fprintf(&batch, "route add blackhole %s\nroute add blackhole %s\n", flushed(i, true), flushed(i, false))
+	}
+	b.router.ip(batch.String())
+	config := writeFile(t, b.dir, "ffwd.toml", []byte(fmt.Sprintf(`
+[eal]
+huge_pages = "off"
+[workers]
+cores = [%d]
+[ct]
+max_flows = 8000000
+[control]
+socket = "%s/ffwd.sock"
+[[ports]]
+name = "lan"
+device = "net_null0"
+addresses = ["10.1.1.1/24"]
+`, workerCore, b.dir)))
+	interrupted := 0
+	for n := 1; ; n++ {
+		p := launch(t, b.router, config)
+		time.Sleep(time.Duration(n) * step) // what is tried, not what is waited for
+		start := time.Now()
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		p.wait(t)
+		took, state := time.Since(start), p.cmd.ProcessState
+		p.checkNothingLeft(t)
+		if state.Sys().(syscall.WaitStatus).Signaled() { // it had not begun
+			continue
+		}
+		if state.ExitCode() != 0 {
+			t.Fatalf("exit code %d:\n%s", state.ExitCode(), p.stderr.String())
+		}
+		if took > stopLimit {
+			t.Errorf("took %v, want at most %v", took, stopLimit)
+		}
+		if strings.Contains(p.stderr.String(), "workers started") {
+			break
+		}
+		interrupted++
+	}
+	t.Logf("interrupted %d times", interrupted)
+	if interrupted == 0 {
+		t.Error("no start was interrupted")
 	}
 }

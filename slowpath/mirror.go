@@ -58,9 +58,9 @@ type Mirror struct {
 }
 
 // OpenMirror dumps the kernel into the tables and returns when that is done; what
-// changes from then on follows. On failure nothing runs, and what was entered
-// stays.
-func OpenMirror(c MirrorConfig) (*Mirror, error) {
+// changes from then on follows. On failure, or when ctx ends meanwhile, nothing runs, and
+// what was entered stays; afterwards ctx means nothing.
+func OpenMirror(ctx context.Context, c MirrorConfig) (*Mirror, error) {
 	if c.receiveBytes == 0 {
 		c.receiveBytes = defaultReceiveBytes
 	}
@@ -78,15 +78,24 @@ func OpenMirror(c MirrorConfig) (*Mirror, error) {
 		newFeed("routes", &c, routeGroups, m.routes),
 		newFeed("neighbours", &c, neighbourGroups, m.neighbours),
 	}
+	following, cancel := context.WithCancel(context.Background())
+	m.cancel, m.routes.stopping = cancel, following.Done()
+	interrupt := context.AfterFunc(ctx, cancel)
+	defer interrupt()
 	for _, f := range m.feeds {
-		if err := f.open(); err != nil {
-			return nil, errors.Join(err, m.feeds[0].close(), m.feeds[1].close())
+		err := f.open(following)
+		if err == nil && ctx.Err() == nil {
+			continue
 		}
+		cancel()
+		closed := errors.Join(m.feeds[0].close(), m.feeds[1].close())
+		if ctx.Err() != nil { // then whatever failed did so for that
+			return nil, ctx.Err()
+		}
+		return nil, errors.Join(err, closed)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	m.cancel = cancel
 	for _, f := range m.feeds {
-		m.running.Go(func() { f.run(ctx) })
+		m.running.Go(func() { f.run(following) })
 	}
 	return m, nil
 }

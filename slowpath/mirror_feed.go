@@ -109,13 +109,13 @@ func newFeed(name string, c *MirrorConfig, groups []int, f follower) *feed {
 
 // open opens the sockets, notifications first, so that nothing changes between
 // the dump and them, and dumps.
-func (f *feed) open() (err error) {
+func (f *feed) open(ctx context.Context) (err error) {
 	f.draining = false
 	if f.events, err = openSocket(f.ns, f.bytes, f.groups...); err != nil {
 		return fmt.Errorf("mirror of %s: %w", f.name, err)
 	}
 	if f.dumps, err = openSocket(f.ns, f.bytes); err == nil {
-		_, err = f.resync(nil)
+		_, err = f.resync(ctx, nil)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("mirror of %s: %w", f.name, err), f.close())
@@ -135,9 +135,11 @@ func (f *feed) close() error {
 }
 
 // resync dumps, applies the difference, and returns how many entries of the FIB
-// that changed. trusted is as in follower.
-func (f *feed) resync(trusted func() error) (changes int, err error) {
-	begun := time.Now()
+// that changed. trusted is as in follower. The end of ctx interrupts it.
+func (f *feed) resync(ctx context.Context, trusted func() error) (changes int, err error) {
+	begun, dumps := time.Now(), f.dumps
+	stop := context.AfterFunc(ctx, func() { _ = dumps.close() }) // a deadline would be overwritten
+	defer stop()
 	for range dumpTries {
 		if err = f.dumps.file.SetReadDeadline(time.Now().Add(dumpTimeout)); err != nil {
 			return 0, err
@@ -181,8 +183,8 @@ var errChanging = errors.New("the kernel's state changed meanwhile")
 // audit compares the view with the kernel. Only when nothing changes meanwhile is
 // what differs a fault: ours, or of what the kernel told. It is put right, and
 // counted.
-func (f *feed) audit() error {
-	changes, err := f.resync(func() error {
+func (f *feed) audit(ctx context.Context) error {
+	changes, err := f.resync(ctx, func() error {
 		if err := f.dumps.barrier(); err != nil {
 			return err
 		}
@@ -225,7 +227,7 @@ func (f *feed) run(ctx context.Context) {
 				return
 			case <-time.After(wait):
 			}
-			if err = f.open(); err == nil {
+			if err = f.open(ctx); err == nil {
 				wait = reopenMin
 				break
 			}
@@ -277,10 +279,10 @@ func (f *feed) follow(ctx context.Context) error {
 		next, due = f.nextDump()
 		switch now := time.Now(); {
 		case due && !f.draining && !now.Before(next):
-			_, err = f.resync(nil)
+			_, err = f.resync(ctx, nil)
 			f.note(nil, func(s *FeedStatus) { s.Resyncs++ })
 		case !f.resyncDue && !f.replaying && !now.Before(f.audited.Add(f.auditPause())):
-			err = f.audit()
+			err = f.audit(ctx)
 		}
 		if err != nil {
 			return err

@@ -1,6 +1,8 @@
 package slowpath
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -30,6 +32,35 @@ func TestMirrorFollowsAHundredThousandRoutes(t *testing.T) {
 	b.ip("link set lan down") // of which the kernel says nothing
 	eventually(t, "all routes are gone", func() bool { return installed() == 0 })
 	b.agree(t, nil)
+}
+
+// A mirror that is to end does not first take over a large table. SP-2
+func TestMirrorEndsWithinALargeTable(t *testing.T) {
+	b := newMirrorBed(t, nil)
+	const n = 5 * batchUpdates
+	b.ip("addr add 10.1.0.1/24 dev lan\n" + routeBatch("add", n))
+	eventually(t, "all routes are there", func() bool { return b.mirror.Status().Routes[Installed] == n })
+
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := b.config()
+	if m, err := OpenMirror(gone, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("opened %v, %v, though nobody waits for it", m, err)
+	}
+	c.Tables = b.newTables()
+	r := newRouteMirror(&c)
+	dumps, err := openSocket(c.Netns, defaultReceiveBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dumps.close()
+	if err := r.dump(dumps, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.stopping = gone.Done()
+	if changes := r.settle(); changes == 0 || changes > 2*batchUpdates {
+		t.Errorf("%d of %d routes are taken over after the end", changes, n)
+	}
 }
 
 // Nexthop objects that are replaced without end cost no more at the end than in the

@@ -132,7 +132,7 @@ func (b *mirrorBed) agree(rt rapid.TB, script []string) {
 	fresh := &mirrorBed{t: b.t, ns: b.ns}
 	fresh.tables = fresh.newTables()
 	c := fresh.config()
-	oracle, err := OpenMirror(c)
+	oracle, err := OpenMirror(b.t.Context(), c)
 	if err != nil {
 		rt.Fatal(err)
 	}

@@ -44,6 +44,7 @@ type routeMirror struct {
 	replay   bool                  // notifications may be older than the last dump
 	unsure   bool                  // a notification could mean several things
 	changes  int                   // of the FIB, in settle
+	stopping <-chan struct{}       // closed: nobody waits for what settle does; may be nil
 
 	message routeMessage // being read
 	updates []fib.Update

@@ -28,7 +28,7 @@ const (
 	firstSerial
 )
 
-// settle makes the FIB follow the view.
+// settle makes the FIB follow the view, unless the mirror is to stop meanwhile.
 func (m *routeMirror) settle() (changes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -37,8 +37,14 @@ func (m *routeMirror) settle() (changes int) {
 	m.view.dirty = append(m.view.dirty, covered...) // whose routes an address hides or uncovers
 	for _, key := range m.view.dirty {
 		m.decide(key)
-		if len(m.updates) == batchUpdates {
-			m.apply()
+		if len(m.updates) < batchUpdates {
+			continue
+		}
+		m.apply()
+		select {
+		case <-m.stopping:
+			return m.changes
+		default:
 		}
 	}
 	m.apply()

@@ -52,7 +52,7 @@ func (b *mirrorBed) start(change func(*MirrorConfig)) {
 		change(&c)
 	}
 	var err error
-	if b.mirror, err = OpenMirror(c); err != nil {
+	if b.mirror, err = OpenMirror(b.t.Context(), c); err != nil {
 		b.t.Fatal(err)
 	}
 	mirror := b.mirror

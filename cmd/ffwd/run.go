@@ -33,6 +33,7 @@ func runCommand() *cobra.Command {
 		Use:   "run -c FILE",
 		Short: "Forward packets until a signal",
 		Long: `Forward packets until SIGINT or SIGTERM, or until --duration or --idle-exit ends it.
+A start is interrupted by them, too, and prints no totals then.
 SIGHUP reads the configuration again. A second SIGINT or SIGTERM ends at once.
 
 On a terminal, a table of rates is shown meanwhile; otherwise totals are printed at
@@ -66,7 +67,10 @@ func run(config *conf.Config, o runOptions) error {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	sw, err := control.Start(config, log)
+	sw, err := start(config, signals, log)
+	if errors.Is(err, control.ErrInterrupted) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -81,6 +85,48 @@ func run(config *conf.Config, o runOptions) error {
 	}
 	screen.clear()
 	return errors.Join(err, printTotals(os.Stdout, &report))
+}
+
+// start starts the switch. A signal to end interrupts it, a second one ends the process
+// where it is. What comes too late for that is for wait to find.
+func start(config *conf.Config, signals chan os.Signal, log *slog.Logger) (*control.Switch, error) {
+	ctx, interrupt := context.WithCancel(context.Background())
+	defer interrupt()
+	started, watched := make(chan struct{}), make(chan []os.Signal)
+	go func() {
+		var left []os.Signal
+		defer func() { watched <- left }()
+		for {
+			select {
+			case <-started:
+				return
+			case sig := <-signals:
+				if left = append(left, sig); sig == syscall.SIGHUP {
+					continue // the file may be another by now
+				}
+				if ctx.Err() != nil {
+					endAtOnce()
+				}
+				log.Info("stopping", "signal", sig.String())
+				interrupt()
+			}
+		}
+	}()
+	sw, err := control.Start(ctx, config, log)
+	close(started)
+	for _, sig := range <-watched {
+		select {
+		case signals <- sig:
+		default: // as many wait already
+		}
+	}
+	return sw, err
+}
+
+// endAtOnce is what a second signal asks for.
+func endAtOnce() {
+	fmt.Fprintln(os.Stderr, "second signal: ending at once")
+	os.Exit(exitFault)
 }
 
 // wait returns when the run is to end, with the mark that totals count from.
@@ -141,8 +187,7 @@ func stop(sw *control.Switch, signals <-chan os.Signal) error {
 				os.Exit(exitFault)
 			case sig := <-signals:
 				if sig != syscall.SIGHUP {
-					fmt.Fprintln(os.Stderr, "second signal: ending at once")
-					os.Exit(exitFault)
+					endAtOnce()
 				}
 			}
 		}
