@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"ffwd/conf"
 )
@@ -20,7 +20,6 @@ import (
 const (
 	defaultLimit = 1000
 	maxLimit     = 10_000
-	maxDocument  = 64 << 20 // bytes; conf takes no larger file
 )
 
 // endpoint is one path of the API, the only method it takes, and the parameters that its
@@ -104,6 +103,8 @@ func (e endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer, err := e.answer(r)
+	// A reload of a large table may take longer than its client gets to take the answer.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 	if err != nil {
 		refuse(w, err)
 		return
@@ -196,16 +197,18 @@ func (s *Switch) getConfig(r *http.Request) (any, error) {
 }
 
 // postReload takes a TOML document, or none for the file the switch was started
-// from. One reload runs at a time, and so at most one document is in memory.
+// from. One reload runs at a time; a client that is slow to send its document does not
+// keep others from theirs.
 func (s *Switch) postReload(r *http.Request) (any, error) {
+	doc, release, err := s.documents.read(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if !s.reloading.TryLock() {
 		return nil, requestError{http.StatusConflict, "another reload is under way: try again"}
 	}
 	defer s.reloading.Unlock()
-	doc, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
 	if len(doc) == 0 {
 		return s.answerReload(s.ReloadSource())
 	}
@@ -217,7 +220,7 @@ func (s *Switch) postReload(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.answerReload(s.Reload(next))
+	return s.answerReload(s.apply(next))
 }
 
 func (s *Switch) answerReload(changes conf.Changes, err error) (any, error) {

@@ -24,11 +24,17 @@ var ErrRestart = errors.New("needs a restart")
 // by one pointer store. On any error the last configuration runs on, whole. The
 // error is conf.Faults, wraps ErrRestart, or says what did not fit where.
 func (s *Switch) Reload(next *conf.Config) (conf.Changes, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if faults := next.Validate(s.knownPolicies()...); len(faults) > 0 {
 		return conf.Changes{}, faults
 	}
+	return s.apply(next)
+}
+
+// apply is Reload of a configuration that is valid, as those that conf reads are. Should a
+// timeout policy that its rules name be gone since, it is refused here.
+func (s *Switch) apply(next *conf.Config) (conf.Changes, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	before := s.Config()
 	changes := conf.Diff(before, next)
 	if changes.NeedsRestart() {
@@ -245,5 +251,5 @@ func (s *Switch) ReloadSource() (conf.Changes, error) {
 	if err != nil {
 		return conf.Changes{}, err
 	}
-	return s.Reload(next)
+	return s.apply(next)
 }

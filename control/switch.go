@@ -61,7 +61,8 @@ type Switch struct {
 
 	mu        sync.Mutex // held by Reload, for as long as it takes to fill tables; guards source
 	running   atomic.Pointer[running]
-	reloading sync.Mutex // held while a client's document is read and applied
+	reloading sync.Mutex // held while a client's document is parsed and applied
+	documents documents  // that clients send
 	source    string     // file that a reload without a document reads
 
 	origin  sample         // counters at start
