@@ -62,11 +62,10 @@ type DeviceInfo struct {
 	FrameOverheadBytes int // what DPDK adds to an MTU before comparing it with MaxRxPacketBytes
 	MinRxBufferBytes   int // data room, headroom excluded
 
-	RSSKeyBytes      int
-	RSSTypes         uint64 // RTE_ETH_RSS_* that the device can hash
-	RETASize         int    // entries; 0: no redirection table
-	RxOffloads       uint64 // RTE_ETH_RX_OFFLOAD_*
-	HasLinkInterrupt bool
+	RSSKeyBytes int
+	RSSTypes    uint64 // RTE_ETH_RSS_* that the device can hash
+	RETASize    int    // entries; 0: no redirection table
+	RxOffloads  uint64 // RTE_ETH_RX_OFFLOAD_*
 }
 
 // What the device is to check: the IPv4 header checksum, and those of UDP and TCP.
@@ -103,7 +102,6 @@ func (p PortID) Info() (DeviceInfo, error) {
 		RSSTypes:         uint64(info.flow_type_rss_offloads),
 		RETASize:         int(info.reta_size),
 		RxOffloads:       uint64(info.rx_offload_capa),
-		HasLinkInterrupt: *info.dev_flags&C.RTE_ETH_DEV_INTR_LSC != 0,
 	}
 	// As eth_dev_get_overhead_len does.
 	d.FrameOverheadBytes = C.RTE_ETHER_HDR_LEN + C.RTE_ETHER_CRC_LEN
@@ -117,7 +115,6 @@ func (p PortID) Info() (DeviceInfo, error) {
 type PortConf struct {
 	RxQueues, TxQueues int
 	MTUBytes           int
-	LinkInterrupt      bool
 	RxOffloads         uint64 // among DeviceInfo.RxOffloads
 	RSSTypes           uint64 // 0: no RSS
 	RSSKey             []byte // nil: the driver's own; at most 64 bytes
@@ -131,9 +128,6 @@ func (p PortID) Configure(conf PortConf) error {
 		mtu:         C.uint32_t(conf.MTUBytes),
 		rx_offloads: C.uint64_t(conf.RxOffloads),
 		rss_hf:      C.uint64_t(conf.RSSTypes),
-	}
-	if conf.LinkInterrupt {
-		c.link_interrupt = 1
 	}
 	for i, b := range conf.RSSKey[:min(len(conf.RSSKey), len(c.rss_key))] {
 		c.rss_key[i] = C.uint8_t(b)

@@ -14,7 +14,6 @@ ffwd_port_configure(uint16_t port, const struct ffwd_port_conf *c)
 	struct rte_eth_conf conf = {
 		.rxmode = {.mtu = c->mtu, .offloads = c->rx_offloads},
 		.txmode = {.mq_mode = RTE_ETH_MQ_TX_NONE},
-		.intr_conf = {.lsc = c->link_interrupt != 0},
 	};
 
 	if (c->rss_hf != 0) {

@@ -9,7 +9,6 @@
 struct ffwd_port_conf {
 	uint16_t nb_rx, nb_tx;
 	uint32_t mtu;
-	int link_interrupt;
 	uint64_t rx_offloads;
 	uint64_t rss_hf; /* 0: no RSS */
 	uint8_t rss_key[64];

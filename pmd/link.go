@@ -5,8 +5,9 @@ import "ffwd/bindings"
 // Link is the state of a port's link.
 type Link = bindings.Link
 
-// Link reads the port's link without waiting. Where the device has link interrupts, DPDK
-// keeps what they said and this reads memory; else the driver is asked.
+// Link asks the driver for the port's link, without waiting for it. Link interrupts are
+// left off: with them DPDK answers with what the last one said, and devices that offer
+// them may give none, as 82574 and vmxnet3 do under vfio.
 //
 // A device on a kernel interface has that interface's carrier; its driver claims the
 // link to be up.

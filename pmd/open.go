@@ -159,10 +159,9 @@ func (p *Port) rxPool() (*Pool, error) {
 
 func (p *Port) configureDevice(nRx, nTx int) error {
 	conf := bindings.PortConf{
-		RxQueues:      nRx,
-		TxQueues:      nTx,
-		MTUBytes:      min(p.config.MTUBytes, p.deviceMTU()),
-		LinkInterrupt: p.info.HasLinkInterrupt,
+		RxQueues: nRx,
+		TxQueues: nTx,
+		MTUBytes: min(p.config.MTUBytes, p.deviceMTU()),
 	}
 	conf.RxOffloads = rxOffloads(p.info, p.config.Checksums)
 	conf.RSSTypes, conf.RSSKey = rssConf(p.info, nRx)
