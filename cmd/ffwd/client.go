@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -149,7 +150,11 @@ func (c *client) ask(by *http.Client, method, path string, query url.Values, bod
 	response, err := by.Do(request)
 	if err != nil {
 		var failed *net.OpError
-		if errors.As(err, &failed) && failed.Op == "dial" {
+		dialled := errors.As(err, &failed) && failed.Op == "dial"
+		switch {
+		case dialled && errors.Is(err, fs.ErrPermission):
+			return nil, fmt.Errorf("%s is not yours to use (%w): run as root, or as a member of the group that the socket belongs to", c.socket, failed.Err)
+		case dialled:
 			return nil, fmt.Errorf("no switch answers at %s (%w): is it running? name its socket with --socket", c.socket, failed.Err)
 		}
 		return nil, fmt.Errorf("ask %s: %w", c.socket, err)

@@ -84,17 +84,15 @@ func (s *shower) workers(c *client, w io.Writer) error {
 	printWorkers(w, list.Workers)
 	fmt.Fprintln(w, "\ncycles per packet, sampled:")
 	t := table(w)
-	for i, worker := range list.Workers {
-		if i == 0 {
-			fmt.Fprint(t, "core\t")
-			for _, stage := range worker.Stages {
-				fmt.Fprintf(t, "%s\t", stage.Name)
-			}
-			fmt.Fprintln(t)
-		}
-		fmt.Fprintf(t, "%d\t", worker.Core)
-		for _, stage := range worker.Stages {
-			fmt.Fprintf(t, "%.1f\t", stage.CyclesPerPacket)
+	fmt.Fprint(t, "stage\t")
+	for _, worker := range list.Workers {
+		fmt.Fprintf(t, "core %d\t", worker.Core)
+	}
+	fmt.Fprintln(t)
+	for i, stage := range list.Workers[0].Stages { // a line each: there are more of them than workers
+		fmt.Fprintf(t, "%s\t", stage.Name)
+		for _, worker := range list.Workers {
+			fmt.Fprintf(t, "%.1f\t", worker.Stages[i].CyclesPerPacket)
 		}
 		fmt.Fprintln(t)
 	}
