@@ -58,6 +58,10 @@ address = ""
 [ct]
 max_flows = 1024
 max_flows_ipv6 = 1024
+[fib] # the race detector has shadows of all of it
+max_routes_ipv4 = 65536
+max_routes_ipv6 = 4096
+max_next_hops = 4096
 `
 
 // twoPorts is a switch that receives packets of zeros for ever, which no check

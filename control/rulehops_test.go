@@ -57,9 +57,7 @@ func (s *Switch) settle() {
 // FF-6: next hops of rules come and go with reloads, which hold what rules name and no
 // more, whether they succeed or fail.
 func TestReloadNextHopsOfRules(t *testing.T) {
-	s := startTest(t, twoPorts+`
-[fib]
-max_next_hops = 1024
+	s := startTest(t, strings.Replace(twoPorts, "max_next_hops = 4096", "max_next_hops = 1024", 1)+`
 [[rules]]
 action = "continue"
 in_ports = ["lan"]

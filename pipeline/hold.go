@@ -37,7 +37,7 @@ const (
 	heldPerTarget = 64  // while less than half of maxHeld is taken
 	heldWhenTight = 16  // from then on
 	holdNs        = 3_300_000_000
-	holdCheckNs   = 500_000     // between two looks whether they are known: 256 lookups are 10 us
+	holdCheckNs   = 2_000       // for each neighbour, between two looks whether they are known: 2 % of the time
 	askAgainNs    = 500_000_000 // between two questions for one neighbour, which somebody may flush meanwhile
 
 	targetBuckets = 512
@@ -218,13 +218,14 @@ func (w *Worker) evict(f *waitingFor) {
 }
 
 // review lets packets go whose neighbour is known, and those that have waited in
-// vain.
+// vain. It comes before what was received, and as soon as it can be: packets that find
+// the neighbour known would overtake those that wait for it.
 func (w *Worker) review(nowNs int64) {
 	h := w.holder
 	if h.targets == 0 || nowNs < h.nextNs {
 		return
 	}
-	h.nextNs = nowNs + holdCheckNs
+	h.nextNs = nowNs + int64(h.targets)*holdCheckNs
 	for i := range h.waiting {
 		f := &h.waiting[i]
 		if f.n == 0 {

@@ -40,6 +40,31 @@ func newHoldWorld(t testing.TB, options ...option) (*world, *testResolver) {
 	return w, r
 }
 
+// A packet that comes when the neighbour has just become known
+// leaves behind those that wait for it. SP-3, VQ-1
+func TestPacketsDoNotOvertakeThoseThatWait(t *testing.T) {
+	w, _ := newHoldWorld(t)
+	for round := range 20 {
+		addr := netip.AddrFrom4([4]byte{10, 2, 2, byte(100 + round)})
+		to := func(port uint16) []byte {
+			return frame(ip4(a4, addr, layers.IPProtocolUDP), udp(port, 2000), data(100))
+		}
+		w.send(0, to(1), to(2))
+		w.know(ifWAN, addr, macS)
+		for since := testClock.Now(); testClock.Now() < since+2*holdCheckNs; { // until it may look again
+		}
+		out := w.send(0, to(3))[1]
+		if len(out) != 3 {
+			t.Fatalf("%d left", len(out))
+		}
+		for i, f := range out {
+			if port := decode(t, f).Layer(layers.LayerTypeUDP).(*layers.UDP).SrcPort; int(port) != i+1 {
+				t.Fatalf("packet %d left as number %d", port, i+1)
+			}
+		}
+	}
+}
+
 // later reviews what waits as if that much time had passed, and returns what left.
 func (w *world) later(ns int64) (out [2][][]byte) {
 	w.worker.review(testClock.Now() + ns)

@@ -184,6 +184,9 @@ func (w *Worker) poll(receive bool) {
 	w.gap(start)
 	w.snap = w.config.Snapshot.Load()
 	before, returned := w.counter.Received+w.counter.TakenOver+w.counter.FromKernel, 0
+	if w.holder != nil {
+		w.review(now)
+	}
 	if receive {
 		for i := range w.config.Rx {
 			w.receive(&w.config.Rx[i], now)
@@ -201,9 +204,6 @@ func (w *Worker) poll(receive bool) {
 	}
 	if w.queues != nil {
 		returned = w.reinject(now)
-	}
-	if w.holder != nil {
-		w.review(now)
 	}
 	if w.reassembly != nil {
 		w.expireFragments(now)
