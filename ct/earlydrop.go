@@ -41,6 +41,12 @@ func (t *Table) admit(p *packet.Packet) uint32 {
 // Refusal says why Confirm returned false.
 func (t *Table) Refusal() packet.Reason { return t.refusal }
 
+// mayYield reports whether a flow gives way to a new one: it was never answered, or its
+// connection has ended.
+func (f *Flow) mayYield() bool {
+	return f.flags&(seenReply|assured) == 0 || f.state == TCPTimeWait || f.state == TCPClose
+}
+
 // makeRoom removes a flow that was never answered, or whose connection has ended,
 // for a new one of its family when the table is full. It looks near the new flow's
 // place in the index, which its sender cannot choose (CT-8), and takes the one that
@@ -53,10 +59,10 @@ func (t *Table) makeRoom(hash uint64, ipv6 bool) bool {
 		b := t.bucket(i)
 		for used := ^b.match(0) & (1<<slots - 1); used != 0; used &= used - 1 {
 			flow := b.flow(bits.TrailingZeros32(used))
-			f := t.flow(flow)
-			if t.isIPv6(flow) != ipv6 || f.flags&(seenReply|assured) != 0 && f.state != TCPTimeWait && f.state != TCPClose {
+			if flow >= t.firstTwin || t.isIPv6(flow) != ipv6 || !t.flow(flow).mayYield() {
 				continue
 			}
+			f := t.flow(flow)
 			if left := int32(f.deadline - Tick(t.latestNs)); victim == 0 || left < soonest {
 				victim, soonest = flow, left
 			}

@@ -6,7 +6,7 @@ import (
 )
 
 // Filter chooses flows for listings. What is left out matches all; addresses and
-// ports are those of the original direction. Source: CT-10.
+// ports are those of the original direction but where their names say otherwise. Source: CT-10.
 type Filter struct {
 	Proto            *uint8
 	Zone             *uint16
@@ -15,6 +15,10 @@ type Filter struct {
 	Mark, MarkMask   uint32       // a flow matches if its mark is Mark in the bits of MarkMask
 	State            string       // of the tracker, or UNREPLIED or ASSURED; any case
 	Family           int          // 4 or 6; 0: both
+
+	// Of the reply direction, which is the original one reversed unless addresses are translated.
+	ReplySrc, ReplyDst         netip.Prefix
+	ReplySrcPort, ReplyDstPort *uint16
 }
 
 // Empty reports whether the filter matches every flow.
@@ -29,6 +33,10 @@ func (f *Filter) Match(i *Info) bool {
 		f.Dst.IsValid() && !f.Dst.Contains(i.Original.Dst),
 		f.SrcPort != nil && *f.SrcPort != i.Original.SrcPort,
 		f.DstPort != nil && *f.DstPort != i.Original.DstPort,
+		f.ReplySrc.IsValid() && !f.ReplySrc.Contains(i.Reply.Src),
+		f.ReplyDst.IsValid() && !f.ReplyDst.Contains(i.Reply.Dst),
+		f.ReplySrcPort != nil && *f.ReplySrcPort != i.Reply.SrcPort,
+		f.ReplyDstPort != nil && *f.ReplyDstPort != i.Reply.DstPort,
 		i.Mark&f.MarkMask != f.Mark,
 		f.Family == 4 && !i.Original.Src.Is4(),
 		f.Family == 6 && !i.Original.Src.Is6():

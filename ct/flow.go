@@ -19,11 +19,11 @@ type Flow struct {
 
 // Flags of a flow.
 const (
-	inUse   = 1
-	settled = 2  // nothing that a packet says changes its state, but that there was a reply
-	assured = 4  // early drop spares it
-	early   = 8  // it is in the wheel for its shorter timeout already, see Table.refresh
-	noted   = 64 // cold.note is valid
+	translated = 1  // the reply tuple is not the original one reversed, see twin.go
+	settled    = 2  // nothing that a packet says changes its state, but that there was a reply
+	assured    = 4  // early drop spares it
+	early      = 8  // it is in the wheel for its shorter timeout already, see Table.refresh
+	noted      = 64 // cold.note is valid
 
 	origSwapped = packet.KeySwapped // the original direction's packets have KeySwapped set
 	seenReply   = packet.ReplyDir   // a packet had it

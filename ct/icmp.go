@@ -2,7 +2,6 @@ package ct
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"unsafe"
 
 	"ffwd/packet"
@@ -103,14 +102,14 @@ func readQuote(p *packet.Packet, q *quote) bool {
 		return false
 	}
 	inner := message[icmpHeaderLen:]
-	header := packet.IPv6HeaderLen
+	var header int
 	if p.Is(packet.IsIPv6) {
-		if len(inner) < header+quotedL4 || inner[0]>>4 != 6 || packet.Fold(packet.Sum(p.IPv6().PseudoSum(packet.ProtoICMPv6, len(message)), message)) != 0xffff {
+		if len(inner) < packet.IPv6HeaderLen+quotedL4 || inner[0]>>4 != 6 || packet.Fold(packet.Sum(p.IPv6().PseudoSum(packet.ProtoICMPv6, len(message)), message)) != 0xffff {
 			return false
 		}
 		h := (*packet.IPv6)(inner)
-		q.proto, q.src, q.dst = h.NextHeader(), h.Src()[:], h.Dst()[:]
-		if *p.IPv6().Dst() != *h.Src() {
+		q.src, q.dst = h.Src()[:], h.Dst()[:]
+		if q.proto, header = quotedTransport(inner); header == 0 || *p.IPv6().Dst() != *h.Src() {
 			return false
 		}
 	} else {
@@ -139,6 +138,27 @@ func readQuote(p *packet.Packet, q *quote) bool {
 	return true
 }
 
+// quotedTransport finds the transport header in what there is of an IPv6 packet. at is 0 if
+// there are no 8 bytes of it, as in a later fragment. Source: RFC 8200 section 4.
+func quotedTransport(inner []byte) (proto uint8, at int) {
+	proto, at = inner[6], packet.IPv6HeaderLen
+	for at+quotedL4 <= len(inner) {
+		size := 8 + 8*int(inner[at+1])
+		switch proto {
+		case packet.ProtoHopByHop, packet.ProtoRouting, packet.ProtoDstOpts:
+		case packet.ProtoFragment:
+			const offset = 0xfff8
+			if size = 8; binary.BigEndian.Uint16(inner[at+2:])&offset != 0 {
+				return proto, 0
+			}
+		default:
+			return proto, at
+		}
+		proto, at = inner[at], at+size
+	}
+	return proto, 0
+}
+
 // quoteKey gives an ICMP error the key of the flow it is about. KeySwapped is that of
 // the quoted packet.
 func (s *Secret) quoteKey(p *packet.Packet, zone uint16) {
@@ -147,26 +167,14 @@ func (s *Secret) quoteKey(p *packet.Packet, zone uint16) {
 		p.Flags |= packet.Broken
 		return
 	}
-	k1 := uint64(zone)<<16 | uint64(q.proto)<<8
-	ports := q.portsLE
-	if p.Is(packet.IsIPv6) {
-		low, high := (*[16]byte)(q.src), (*[16]byte)(q.dst)
-		if behind(low, high, ports) != 0 {
-			p.Flags |= packet.KeySwapped
-			low, high, ports = high, low, bits.RotateLeft32(ports, 16)
-		}
-		p.Key0, k1 = s.digest(low, high), k1|family6
-	} else {
-		ends := uint64(binary.LittleEndian.Uint32(q.src)) | uint64(binary.LittleEndian.Uint32(q.dst))<<32
-		turned := bits.RotateLeft64(ends, 32)
-		if turned < ends || turned == ends && bits.RotateLeft32(ports, 16) < ports {
-			p.Flags |= packet.KeySwapped
-			ends, ports = turned, bits.RotateLeft32(ports, 16)
-		}
-		p.Key0, k1 = ends, k1|family4
+	o := oneWay{src: endpoint{portLE: uint16(q.portsLE)}, dst: endpoint{portLE: uint16(q.portsLE >> 16)}}
+	copy(o.src.addr[:], q.src)
+	copy(o.dst.addr[:], q.dst)
+	k, hash, swapped := s.keyOf(&o, q.proto, zone, p.Is(packet.IsIPv6))
+	if swapped {
+		p.Flags |= packet.KeySwapped
 	}
-	k1 |= uint64(ports) << 32
-	p.Hash, p.Key1 = s.hash(p.Key0, k1), k1|quoted
+	p.Key0, p.Key1, p.Hash = k.k0, k.k1|quoted, hash
 }
 
 // relate ties an ICMP error to the flow it quotes: related, or invalid if there is
@@ -174,19 +182,20 @@ func (s *Secret) quoteKey(p *packet.Packet, zone uint16) {
 // error has no flow of its own, so rules judge it anew, with the flow's mark.
 func (t *Table) relate(p *packet.Packet) {
 	p.Key1 &^= quoted
-	flow := t.findQuoted(p)
-	if flow == 0 {
+	entry := t.findQuoted(p)
+	// The quoted packet left us: its reverse is what its receiver sends.
+	flow, dir, ok := t.owner(entry, !p.Is(packet.KeySwapped))
+	if flow == 0 || !ok {
 		t.refuse(p)
 		return
 	}
-	f := t.flow(flow)
-	quotedDir := f.direction(p.Is(packet.KeySwapped))
+	f, quotedDir := t.flow(flow), dir^1
 	if f.proto() == packet.ProtoTCP && !t.inFlight(p, flow, quotedDir) {
 		t.refuse(p)
 		return
 	}
 	t.Related++
-	p.State, p.CtMark = packet.CtRelated, f.mark
+	p.State, p.CtMark, p.Translation = packet.CtRelated, f.mark, t.translation(flow)
 	if quotedDir == Original {
 		p.Flags |= packet.ReplyDir
 	}

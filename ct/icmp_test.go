@@ -122,6 +122,25 @@ func TestErrorsAboutIPv6AndSegments(t *testing.T) {
 	if p := lookup1(table, errorAbout(table, quote, 2, of.src)); p.State != packet.CtRelated || p.Hash != first.Hash || !p.Is(packet.ReplyDir) {
 		t.Errorf("packet too big: %v", p.State)
 	}
+	for name, c := range map[string]struct {
+		first uint8 // extension header
+		chain []byte
+		want  packet.CtState
+	}{
+		"the first fragment": {packet.ProtoFragment, []byte{packet.ProtoUDP, 9, 0, 1, 0, 0, 0, 7}, packet.CtRelated},
+		"a later fragment":   {packet.ProtoFragment, []byte{packet.ProtoUDP, 0, 0, 8, 0, 0, 0, 7}, packet.CtInvalid},
+		"two headers":        {packet.ProtoDstOpts, append(make([]byte, 16), packet.ProtoUDP, 0, 0, 1, 0, 0, 0, 7), packet.CtRelated},
+		"no end":             {packet.ProtoDstOpts, []byte{packet.ProtoDstOpts, 255, 0, 0, 0, 0, 0, 0}, packet.CtInvalid},
+	} {
+		if len(c.chain) > 8 {
+			c.chain[0], c.chain[1] = packet.ProtoFragment, 1
+		}
+		q := append(append(append([]byte(nil), quote[:40]...), c.chain...), quote[40:]...)
+		q[6] = c.first
+		if p := lookup1(table, errorAbout(table, q, 2, of.src)); p.State != c.want {
+			t.Errorf("quoting %s: %v, want %v", name, p.State, c.want)
+		}
+	}
 	w := newWire(t)
 	w.open()
 	for seq, want := range map[uint32]packet.CtState{1: packet.CtRelated, 0: packet.CtRelated, 2: packet.CtInvalid, 1 << 31: packet.CtInvalid} {
@@ -183,7 +202,7 @@ func FuzzQuote(f *testing.F) {
 			if p.State != packet.CtRelated {
 				continue
 			}
-			if len(quote) < c.headers+8 || quote[0]>>4 != c.whole[0]>>4 || quote[c.proto] != packet.ProtoUDP ||
+			if len(quote) < c.headers+8 || quote[0]>>4 != c.whole[0]>>4 || quote[c.proto] != packet.ProtoUDP && c.headers == 20 ||
 				!bytes.Equal(quote[c.ends:c.headers], c.whole[c.ends:c.headers]) || !bytes.Contains(quote[c.headers:], l4[:4]) {
 				t.Fatalf("%x is related to %v", quote, c.of)
 			}

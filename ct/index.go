@@ -15,8 +15,8 @@ const (
 	indexMask = 1<<indexBits - 1
 )
 
-// Flows of both families have indices that fit, or this would not compile.
-const _ = uint(indexMask - 2*MaxFlows)
+// Flows of both families and twins have indices that fit, or this would not compile.
+const _ = uint(indexMask - 2*MaxFlows - MaxTranslations)
 
 // bucket is one cache line of the hash index.
 //

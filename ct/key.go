@@ -44,6 +44,7 @@ const (
 	family6 = 6
 )
 
+func (k key) isIPv4() bool    { return uint8(k.k1) == family4 }
 func (k key) proto() uint8    { return uint8(k.k1 >> 8) }
 func (k key) zone() uint16    { return uint16(k.k1 >> 16) }
 func (k key) lowPort() uint16 { return bits.ReverseBytes16(uint16(k.k1 >> 32)) }

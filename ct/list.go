@@ -32,6 +32,9 @@ func (t *Table) Info(i uint32, nowNs int64) Info {
 	if f.flags&origSwapped != 0 {
 		original, reply = reply, original
 	}
+	if f.flags&translated != 0 {
+		reply = t.replyOf(i)
+	}
 	info := Info{
 		Proto: f.proto(), Zone: f.zone(), State: f.state, Original: original, Reply: reply,
 		Bytes: f.bytes, Mark: f.mark, Policy: f.policy, Replied: f.flags&seenReply != 0, Assured: f.flags&assured != 0,
@@ -71,7 +74,7 @@ func (t *Table) Walk(from uint32, budget int, visit func(i uint32) bool) uint32 
 		if i >= t.free[1].fresh {
 			return 0
 		}
-		more = t.flows[i].flags&inUse == 0 || visit(i)
+		more = t.flows[i].k1 == 0 || visit(i)
 		i++
 	}
 	return i

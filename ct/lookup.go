@@ -24,7 +24,7 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 		return
 	}
 	now, heads := Tick(b.NowNs), packet.HeadsOf(pkts)
-	t.latestNs = b.NowNs
+	t.latestNs, b.Translated = b.NowNs, false
 	t.match(heads)
 	if t.Flows6 > 0 {
 		t.prefetchEnds(len(pkts))
@@ -39,6 +39,7 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 		}
 		if p := &pkts[at]; p.Verdict == packet.Continue {
 			t.lookup(p, t.candidates[at], now, timeouts)
+			b.Translated = b.Translated || p.Translation != 0
 		}
 		at++
 	}
@@ -61,7 +62,17 @@ func (t *Table) lookup(p *packet.Packet, candidate, now uint32, timeouts *Timeou
 			return
 		}
 	}
-	t.join(p, flow, now, timeouts)
+	t.joinBy(p, flow, now, timeouts)
+}
+
+// joinBy joins a packet to the flow that an entry of the index with its key leads to.
+func (t *Table) joinBy(p *packet.Packet, entry, now uint32, timeouts *Timeouts) {
+	flow, dir, ok := t.owner(entry, p.Is(packet.KeySwapped))
+	if !ok {
+		t.refuse(p)
+		return
+	}
+	t.join(p, flow, dir, now, timeouts)
 }
 
 // keyless classifies a packet that can have no flow.
@@ -86,7 +97,7 @@ func (t *Table) matchPlain(heads packet.Heads) {
 	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &candidates[0], len(candidates))
 }
 
-// find returns the flow with the packet's key, or 0.
+// find returns the entry of the index with the packet's key, a flow or a twin, or 0.
 func (t *Table) find(p *packet.Packet) uint32 {
 	tag := tagOf(p.Hash)
 	i := t.home(p.Hash)
@@ -94,7 +105,7 @@ func (t *Table) find(p *packet.Packet) uint32 {
 		b := t.bucket(i)
 		for m := b.match(tag); m != 0; m &= m - 1 {
 			flow := b.flow(bits.TrailingZeros32(m))
-			if f := t.flow(flow); f.k0 == p.Key0 && f.k1 == p.Key1 && (!t.isIPv6(flow) || t.sameEnds(&p.Head, flow)) {
+			if f := t.flow(flow); f.k0 == p.Key0 && f.k1 == p.Key1 && (!t.isIPv6(flow) || t.same(p, flow)) {
 				return flow
 			}
 		}
@@ -117,9 +128,8 @@ func ends(p *packet.Packet) (low, high *[16]byte) {
 
 // join makes the packet one of the flow's, or says that it is none: invalid, or
 // the first of a new one in the flow's place.
-func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
+func (t *Table) join(p *packet.Packet, flow uint32, dir int, now uint32, timeouts *Timeouts) {
 	f := t.flow(flow)
-	dir := f.direction(p.Is(packet.KeySwapped))
 	if int32(f.deadline-now) <= 0 { // it has ended, and the wheel has not come by yet
 		t.Expired++
 		t.Delete(flow)
@@ -141,7 +151,7 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 		t.miss(p)
 		return
 	}
-	p.Flow = flow
+	p.Flow, p.Translation = flow, t.translation(flow)
 	p.State = packet.CtEstablished
 	if dir == Reply {
 		p.Flags |= packet.ReplyDir
@@ -169,7 +179,7 @@ func (t *Table) join(p *packet.Packet, flow, now uint32, timeouts *Timeouts) {
 // follow counts a fragment in the flow of its datagram. Its state and deadline are the
 // first fragment's business, which alone has the header that the tracker reads.
 func (t *Table) follow(p *packet.Packet, flow uint32, dir int) {
-	p.Flow, p.State = flow, packet.CtEstablished
+	p.Flow, p.State, p.Translation = flow, packet.CtEstablished, t.translation(flow)
 	if dir == Reply {
 		p.Flags |= packet.ReplyDir
 	} else if t.flow(flow).flags&seenReply == 0 {
@@ -241,11 +251,16 @@ func (t *Table) refuse(p *packet.Packet) {
 // or an earlier one, the packet joins that flow. It returns false when there may be no
 // such flow, and Refusal says why. Owner worker only. Source: CT-2, CT-6, CT-7.
 func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool {
+	return t.confirm(p, nil, nowNs, timeouts)
+}
+
+// confirm is Confirm with what ConfirmTranslated knows of the packet's source.
+func (t *Table) confirm(p *packet.Packet, from *Range, nowNs int64, timeouts *Timeouts) bool {
 	now := Tick(nowNs)
 	flow := t.find(p)
 	if p.Is(packet.LaterFragment) { // whatever became of the first, this one starts nothing
 		if flow != 0 {
-			t.join(p, flow, now, timeouts)
+			t.joinBy(p, flow, now, timeouts)
 		}
 		return true
 	}
@@ -254,9 +269,12 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 			return false
 		}
 		t.Joined[p.Waited]++
-		if t.join(p, flow, now, timeouts); p.State != packet.CtNew || p.Flow != 0 {
+		if t.joinBy(p, flow, now, timeouts); p.State != packet.CtNew || p.Flow != 0 {
 			return true
 		}
+	}
+	if p.Translation != 0 && !t.chooseReply(p, from) {
+		return false
 	}
 	i := t.admit(p)
 	if i == 0 {
@@ -276,8 +294,10 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 		bytes:   [2]uint64{uint64(p.L3Len())},
 		packets: [2]uint32{1},
 		state:   t.start(p, i),
-		flags:   inUse,
 		mark:    p.CtMark,
+	}
+	if p.Translation != 0 {
+		f.flags |= translated
 	}
 	f.born(now)
 	t.adopt(i, p.Policy)
@@ -291,15 +311,22 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 	t.cold[i].start = now
 	t.cold[i].packetsHigh = [2]uint16{}
 	t.enter(p.Hash, i)
+	if p.Translation != 0 {
+		t.pair(i, p.Translation)
+	}
 	t.schedule(i, f.deadline)
 	t.tell(EventNew, i)
 	p.Flow = i
 	return true
 }
 
-// settle marks a flow whose packets are of the common case, see touch.
+// settle marks a flow whose packets are of the common case, see touch. One with translated
+// addresses is not.
 func (t *Table) settle(flow uint32) {
 	f := t.flow(flow)
+	if f.flags&translated != 0 {
+		return
+	}
 	if proto := f.proto(); proto != packet.ProtoTCP && proto != packet.ProtoSCTP {
 		f.flags |= settled
 	}

@@ -305,7 +305,7 @@ func (w *policyWorld) Expire(*rapid.T) {
 	worker.table.Expire(w.now, 1<<20)
 	kept := worker.flows[:0]
 	for _, f := range worker.flows {
-		gone := worker.table.Flow(f.index).flags&inUse == 0
+		gone := worker.table.Flow(f.index).k1 == 0
 		over := int32(Tick(w.now) - f.deadline)
 		if gone && over < 0 || !gone && over >= 1<<slotTicks {
 			w.Fatalf("flow %v: gone %v, %d ticks over its deadline", f.tuple, gone, over)

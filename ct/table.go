@@ -13,6 +13,7 @@ import (
 type Options struct {
 	MaxFlows     int // IPv4 flows
 	MaxFlowsIPv6 int
+	Translations int // flows of both families with translated addresses
 	Secret       Secret
 	Huge         mem.Huge
 	StartNs      int64     // the worker's clock now: expiry counts from here
@@ -43,6 +44,8 @@ func (t *Table) Use(s Settings) { t.settings = s }
 const (
 	MinFlows = 64
 	MaxFlows = 100_000_000
+
+	MaxTranslations = 60_000_000
 )
 
 // fill is how many flows there are per bucket of 12 slots when the table is
@@ -66,12 +69,15 @@ type Table struct {
 	numReaders  int
 	latestNs    int64  // the clock of the latest burst or expiry
 	first6      uint32 // index of the first IPv6 flow; IPv4 flows lie below
+	firstTwin   uint32 // of the first twin; flows lie below
 
 	flows     []Flow
 	cold      []cold
 	addresses []addresses // of IPv6 flows, from first6 on
 	free      [2]freeList // IPv4, IPv6
 	wheel     wheel
+	twins     twins
+	owns      func(hash uint64, fold uint16) bool // see Own; nil: all
 
 	policies *Policies
 	refs     *policyRefs // this worker's references to them
@@ -103,6 +109,7 @@ type Stats struct {
 	SourcesFull    uint64 // flows that count for no source: no room for it
 	Related        uint64 // ICMP errors about a flow
 	Invalid        uint64 // packets that fit no flow and may not start one
+	Translations   uint64 // twins in use now
 }
 
 // freeList is a stack of released entries over a range never used so far.
@@ -113,13 +120,13 @@ type freeList struct {
 
 // New maps a table. All memory it will ever use is reserved here.
 func New(o Options) (*Table, error) {
-	if o.MaxFlows < MinFlows || o.MaxFlows > MaxFlows || o.MaxFlowsIPv6 < 0 || o.MaxFlowsIPv6 > MaxFlows {
-		return nil, fmt.Errorf("ct: table of %d IPv4 and %d IPv6 flows: each must be at most %d, IPv4 at least %d",
-			o.MaxFlows, o.MaxFlowsIPv6, MaxFlows, MinFlows)
+	if o.MaxFlows < MinFlows || max(o.MaxFlows, o.MaxFlowsIPv6) > MaxFlows || o.Translations > MaxTranslations || min(o.MaxFlowsIPv6, o.Translations) < 0 {
+		return nil, fmt.Errorf("ct: table of %d IPv4 and %d IPv6 flows, %d of them translated: each must be at most %d, IPv4 at least %d, translated ones at most %d",
+			o.MaxFlows, o.MaxFlowsIPv6, o.Translations, MaxFlows, MinFlows, MaxTranslations)
 	}
 	entries := 1 + o.MaxFlows + o.MaxFlowsIPv6 // index 0 is no flow
-	numBuckets := (o.MaxFlows+o.MaxFlowsIPv6)/fill + 1
-	layout := newLayout(entries, numBuckets, o.MaxFlowsIPv6)
+	numBuckets := bucketsFor(o.MaxFlows+o.MaxFlowsIPv6, o.Translations)
+	layout := newLayout(entries, numBuckets, o.MaxFlowsIPv6, o.Translations)
 	region, err := mem.Map(layout.total, o.Huge)
 	if err != nil {
 		return nil, fmt.Errorf("ct: table of %d flows (%d MiB): %w", entries-1, layout.total>>20, err)
@@ -149,16 +156,25 @@ func New(o Options) (*Table, error) {
 	if o.Policies != nil {
 		t.refs = o.Policies.join()
 	}
+	t.firstTwin = uint32(entries)
+	t.twins.init(at(layout.twinHeads), t.firstTwin, o.Translations)
 	t.free[0] = freeList{fresh: 1, end: t.first6}
 	t.free[1] = freeList{fresh: t.first6, end: uint32(entries)}
 	t.wheel.cursor = Tick(o.StartNs) >> slotTicks
 	return t, nil
 }
 
-// layout gives the byte offsets of the table's arrays in its region.
-type layout struct{ buckets, flows, windows, cold, limits, sources, addresses, total int }
+// bucketsFor returns the size of the index. Translated flows have two entries, for which
+// there is room but where they are many among few.
+func bucketsFor(flows, translations int) int {
+	const most = slots - 2 // per bucket, when all flows that can be translated are
+	return max(flows/fill, (flows+translations)/most) + 1
+}
 
-func newLayout(entries, numBuckets, flows6 int) (l layout) {
+// layout gives the byte offsets of the table's arrays in its region.
+type layout struct{ buckets, flows, windows, cold, limits, sources, addresses, twinHeads, total int }
+
+func newLayout(entries, numBuckets, flows6, twins int) (l layout) {
 	const line = 64
 	place := func(bytes uintptr, n int) int {
 		off := l.total
@@ -166,12 +182,13 @@ func newLayout(entries, numBuckets, flows6 int) (l layout) {
 		return off
 	}
 	l.buckets = place(unsafe.Sizeof(bucket{}), numBuckets)
-	l.flows = place(unsafe.Sizeof(Flow{}), entries)
+	l.flows = place(unsafe.Sizeof(Flow{}), entries+twins)
 	l.windows = place(unsafe.Sizeof(window{}), entries)
 	l.cold = place(unsafe.Sizeof(cold{}), entries)
 	l.limits = place(unsafe.Sizeof([2]uint8{}), entries)
 	l.sources = place(unsafe.Sizeof(atomic.Uint64{}), sourceEntries(entries))
 	l.addresses = place(unsafe.Sizeof(addresses{}), max(1, flows6))
+	l.twinHeads = place(unsafe.Sizeof(uint32(0)), twinHeads(twins))
 	return l
 }
 
@@ -219,6 +236,9 @@ func (t *Table) Delete(i uint32) {
 	t.countOut(i)
 	t.unschedule(i)
 	t.remove(t.secret.hash(f.k0, f.k1), i)
+	if f.flags&translated != 0 {
+		t.part(i)
+	}
 	*f = Flow{}
 	list := &t.free[0]
 	if t.isIPv6(i) {

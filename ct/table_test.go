@@ -29,12 +29,12 @@ func TestEntrySizes(t *testing.T) {
 // CT-11
 func TestBytesPerFlow(t *testing.T) {
 	for _, flows := range []int{1000, 65536, 1_000_000, 10_000_000} {
-		l := newLayout(1+flows, flows/fill+1, 0)
+		l := newLayout(1+flows, flows/fill+1, 0, 0)
 		if per := float64(l.total) / float64(flows); per > 128 {
 			t.Errorf("%d flows: %.1f bytes per IPv4 flow", flows, per)
 		}
 	}
-	l4, l6 := newLayout(1+1_000_000, 1_000_000/fill+1, 0), newLayout(1+1_000_000, 1_000_000/fill+1, 1_000_000)
+	l4, l6 := newLayout(1+1_000_000, 1_000_000/fill+1, 0, 0), newLayout(1+1_000_000, 1_000_000/fill+1, 1_000_000, 0)
 	if per := float64(l6.total) / 1e6; per > 192 {
 		t.Errorf("%.1f bytes per IPv6 flow", per)
 	}

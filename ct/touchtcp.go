@@ -25,7 +25,7 @@ func (t *Table) prefetchWindows(heads packet.Heads, candidates []uint32) {
 const timestampsOnly = 0x0101080a
 
 // odd are flags of the flows whose segments never are of the common case.
-const odd = noted
+const odd = noted | translated
 
 // touchTCPPlain is touchTCP in Go, and takes IPv6 besides.
 //

@@ -62,6 +62,10 @@ type Packet struct {
 	CtMark  uint32         // for the flow that this packet may start
 	Via     uint32         // fib.NextHopID that a rule chose, 0 when none did: see Burst.Chosen
 
+	// How its addresses are translated, 0 when they are not: see Burst.Translated. What a new
+	// packet has is its own until its flow is confirmed.
+	Translation uint32
+
 	Ingress uint16 // interface index
 	Egress  uint16 // interface index, set by the Route stage
 	MTU     uint16 // bytes of the egress interface or route, set by the Route stage; or see ParameterProblem
@@ -122,6 +126,8 @@ type Burst struct {
 	Glean bool
 	// Chosen: rules chose the next hop of packets that have Via.
 	Chosen bool
+	// Translated: there are packets with Translation.
+	Translated bool
 	// Departed: behind Route, every packet's verdict is Transmit already.
 	Departed bool
 	// Strays: there are fragments or ICMP errors, which a device does not lead to the

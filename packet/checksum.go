@@ -97,6 +97,22 @@ func (h *IPv4) DecrementTTL() {
 	binary.LittleEndian.PutUint32(h[8:], v+1<<16-1)
 }
 
+// Replace writes new over old, both of one even length and at an even offset of what a
+// checksum is over, and adds to acc what that takes for Adjust. Source: RFC 1624 section 3.
+func Replace(acc uint64, old, new []byte) uint64 {
+	for i := 0; i+1 < len(old); i += 2 {
+		acc += uint64(^binary.BigEndian.Uint16(old[i:])) + uint64(binary.BigEndian.Uint16(new[i:]))
+	}
+	copy(old, new)
+	return acc
+}
+
+// Adjust corrects a checksum by what Replace gathered: HC' = ~(~HC + ~m + m').
+// Source: RFC 1624 section 3.
+func Adjust(field []byte, acc uint64) {
+	binary.BigEndian.PutUint16(field, ^Fold(uint64(^binary.BigEndian.Uint16(field))+acc))
+}
+
 // PseudoSum returns the unfolded sum of the IPv6 pseudo-header. Source: RFC 8200 8.1.
 func (h *IPv6) PseudoSum(proto uint8, length int) uint64 {
 	return Sum(Sum(uint64(proto)+uint64(length), h[8:24]), h[24:40])

@@ -38,6 +38,12 @@ const (
 	PolicyIn
 	PolicyOut
 
+	// Address translation. Source: FF-6.
+	NATNoFlow    // a rule translates, but the packet has no flow whose answers could come back
+	NATNoAddress // the interface whose address it would take has none of the family
+	NATNoPort    // no free port, or none whose answers would come to this worker
+	NATFull      // ct.max_translations are in use
+
 	// Forwarding. Source: FF-7 to FF-9.
 	TTLExpired
 	NoRoute
@@ -106,6 +112,10 @@ var reasonNames = [NumReasons]string{
 	CtRuleLimit:       "ct_rule_limit",
 	PolicyIn:          "policy_in",
 	PolicyOut:         "policy_out",
+	NATNoFlow:         "nat_no_flow",
+	NATNoAddress:      "nat_no_address",
+	NATNoPort:         "nat_no_port",
+	NATFull:           "nat_full",
 	TTLExpired:        "ttl_expired",
 	NoRoute:           "no_route",
 	Unreachable:       "unreachable",
