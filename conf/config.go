@@ -142,6 +142,9 @@ type CT struct {
 	MaxFlows     int  `toml:"max_flows" json:"max_flows"`           // IPv4 flows per worker
 	MaxFlowsIPv6 int  `toml:"max_flows_ipv6" json:"max_flows_ipv6"` // IPv6 flows per worker
 
+	// Flows of both families whose addresses rules translate, per worker; 0 = none (FF-6).
+	MaxTranslations int `toml:"max_translations" json:"max_translations"`
+
 	// Source: CT-7. What rules with priority accept is not held against the first, and may
 	// have the second.
 	MaxFlowsPerSource int `toml:"max_flows_per_source" json:"max_flows_per_source"` // over all workers; 0 = any number
@@ -258,7 +261,9 @@ type Rule struct {
 	FailOpen   bool       `toml:"fail_open,omitempty" json:"fail_open,omitempty"`     // queue full or listener slow: accept
 	SetMark    Mark       `toml:"set_mark,omitempty" json:"set_mark,omitzero"`
 	SetCTMark  Mark       `toml:"set_ct_mark,omitempty" json:"set_ct_mark,omitzero"`
-	Via        netip.Addr `toml:"via,omitempty" json:"via,omitzero"` // gateway in place of the route's; hook in only (FF-6)
+	To         AddrRange  `toml:"to,omitempty" json:"to,omitzero"`             // actions dnat and snat: one of these
+	ToPorts    PortRange  `toml:"to_ports,omitempty" json:"to_ports,omitzero"` // actions that translate; zero = the packet's if it is free
+	Via        netip.Addr `toml:"via,omitempty" json:"via,omitzero"`           // gateway in place of the route's; hook in only (FF-6)
 	Hops       []Hop      `toml:"hops,omitempty" json:"hops,omitempty" list:"filled"`
 	Timeout    string     `toml:"timeout,omitempty" json:"timeout,omitempty"`   // timeout policy for new flows (TO-3)
 	Priority   bool       `toml:"priority,omitempty" json:"priority,omitempty"` // new flows may have of ct.reserve (CT-7)

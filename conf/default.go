@@ -12,7 +12,7 @@ func setDefaults(table any, given func(key string) bool) {
 		t.Pool.Cache = 256
 		t.Workers = Workers{Cores: []int{1}, Burst: 64, HandoffRing: 2048}
 		t.FIB = FIB{MaxRoutesIPv4: 5 << 19, MaxRoutesIPv6: 1 << 19, MaxNextHops: 1 << 17}
-		t.CT = CT{Enabled: true, MaxFlows: 1 << 20, MaxFlowsIPv6: 1 << 17, TCP: CTTCP{Loose: true}, Timeouts: kernelTimeouts, Fragments: fragments}
+		t.CT = CT{Enabled: true, MaxFlows: 1 << 20, MaxFlowsIPv6: 1 << 17, MaxTranslations: 1 << 16, TCP: CTTCP{Loose: true}, Timeouts: kernelTimeouts, Fragments: fragments}
 		t.Policy = Policy{DefaultIn: ActionAccept, DefaultOut: ActionAccept}
 		t.ICMP.ErrorRate = 1000
 		t.SlowPath = SlowPath{

@@ -109,6 +109,7 @@ max_next_hops = 1000000
 enabled = true
 max_flows = 2048
 max_flows_ipv6 = 4096
+max_translations = 512
 max_flows_per_source = 100
 reserve = 1023
 timeouts.icmp = "1s500ms"
@@ -121,6 +122,12 @@ timeouts = { established = "2h", close = "5s" }
 [policy]
 default_in = "drop"
 default_out = "drop"
+[[rules]]
+action = "dnat"
+protocol = "tcp"
+to = "10.9.0.1-10.9.0.7"
+to_ports = "8000-8100"
+
 [[rules]]
 hook = "out"
 action = "drop"
@@ -184,10 +191,10 @@ func TestRoundTrip(t *testing.T) {
 	if p := c.Ports[1]; p.MTU != 9000 || p.RxDescriptors != 0 || p.Steering != "" {
 		t.Errorf("sub-port: %+v", p)
 	}
-	if r := c.Rules[3]; r.SetMark != (Mark{8, 0xff}) || r.SetCTMark != (Mark{0xffffffff, 0xffffffff}) || c.Rules[0].Mark.String() != "0x10" {
+	if r := c.Rules[4]; r.SetMark != (Mark{8, 0xff}) || r.SetCTMark != (Mark{0xffffffff, 0xffffffff}) || c.Rules[1].Mark.String() != "0x10" {
 		t.Errorf("marks: %v %v", r.SetMark, r.SetCTMark)
 	}
-	if n, ok := c.Rules[3].Protocol.Number(); n != 0 || !ok {
+	if n, ok := c.Rules[4].Protocol.Number(); n != 0 || !ok {
 		t.Errorf("protocol 0: %d, %t", n, ok)
 	}
 	if a, b := c.Ports[0].TAPName(), c.Ports[1].TAPName(); a != "kernel0" || b != "lan.100" {

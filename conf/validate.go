@@ -221,6 +221,7 @@ func (v *validator) ct() {
 	ct := &v.c.CT
 	v.within("ct.max_flows", ct.MaxFlows, minFlows, maxFlows, "")
 	v.within("ct.max_flows_ipv6", ct.MaxFlowsIPv6, minFlows, maxFlows, "")
+	v.within("ct.max_translations", ct.MaxTranslations, 0, maxFlows, "")
 	v.within("ct.max_flows_per_source", ct.MaxFlowsPerSource, 0, maxFlows, "")
 	if ct.Reserve != 0 {
 		v.within("ct.reserve", ct.Reserve, 0, min(ct.MaxFlows, ct.MaxFlowsIPv6)-1, "it is part of both ct.max_flows and ct.max_flows_ipv6")

@@ -24,6 +24,7 @@ func (v *validator) rules() {
 		v.ruleQueue(at, r)
 		v.ruleState(at+".state", r)
 		v.ruleLimit(at, r)
+		v.ruleTranslation(at, r)
 		v.ruleHops(at, r)
 		v.ruleTimeout(at+".timeout", r)
 		if strings.ContainsAny(r.Comment, "\n\r") {
@@ -142,6 +143,9 @@ func (v *validator) ruleFamily(at string, r *Rule) {
 			}
 		}
 		twice(v, list.path, list.prefixes)
+	}
+	if to := r.To.First; first.IsValid() && to.IsValid() && to.Is4() != first.Addr().Is4() {
+		v.faults.add(at+".to", "%s is not of the family of %s; write a rule for each", r.To, first)
 	}
 	switch {
 	case !first.IsValid():

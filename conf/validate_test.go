@@ -370,14 +370,14 @@ action = "drop"
 protocol = "tpc"
 state = ["new", "newish", "new"]
 `),
-		"10: rules[0].action: is missing; want accept, drop, reject, continue, queue, divert, tee\n" +
+		"10: rules[0].action: is missing; want accept, drop, reject, continue, queue, divert, tee, dnat, redirect, snat, masquerade\n" +
 			"11: rules[0].in_ports[2]: \"dmz\" is no port's name\n" +
 			"11: rules[0].in_ports[1]: lan is listed twice\n" +
 			"12: rules[0].out_ports: is not known in hook in, before the route lookup; want hook out\n" +
 			"15: rules[1].src[0]: 10.0.0.1/8 has host bits set; want 10.0.0.0/8\n" +
 			"15: rules[1].src[1]: fd00::/8 is not of the family of 10.0.0.1/8; write a rule for each\n" +
 			"16: rules[1].dst: is empty; leave the key out for any\n" +
-			"18: rules[2].action: \"deny\" is unknown; want accept, drop, reject, continue, queue, divert, tee\n" +
+			"18: rules[2].action: \"deny\" is unknown; want accept, drop, reject, continue, queue, divert, tee, dnat, redirect, snat, masquerade\n" +
 			"19: rules[2].protocol: icmp is not carried by IPv6, as in fd00::/8; want icmpv6\n" +
 			"20: rules[2].dst_ports: protocol icmp has none; want tcp, udp or sctp\n" +
 			"24: rules[3].src_ports[0]: \"80-79\" is reversed; want \"79-80\"\n" +

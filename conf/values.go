@@ -217,6 +217,83 @@ func (r *PortRange) UnmarshalText(text []byte) error {
 
 func (*PortRange) takesInteger() {}
 
+// AddrRange is a range of addresses with both ends in it. The zero AddrRange is none.
+type AddrRange struct{ First, Last netip.Addr }
+
+// IsZero tells whether no address is meant.
+func (r AddrRange) IsZero() bool { return r == AddrRange{} }
+
+func (r AddrRange) String() string {
+	switch {
+	case r.IsZero():
+		return "none"
+	case r.First == r.Last:
+		return r.First.String()
+	}
+	return r.First.String() + "-" + r.Last.String()
+}
+
+// MarshalText gives "192.0.2.1" or "192.0.2.1-192.0.2.9".
+func (r AddrRange) MarshalText() ([]byte, error) {
+	if r.IsZero() {
+		return nil, nil
+	}
+	return []byte(r.String()), nil
+}
+
+// UnmarshalText takes "192.0.2.1", "192.0.2.1-192.0.2.9" and "192.0.2.0/28".
+func (r *AddrRange) UnmarshalText(text []byte) error {
+	if p, err := netip.ParsePrefix(string(text)); err == nil {
+		if p != p.Masked() {
+			return fmt.Errorf("%q has host bits set; want %s", text, p.Masked())
+		}
+		*r = AddrRange{p.Addr(), lastOf(p)}
+		return r.check()
+	}
+	first, last, isRange := strings.Cut(string(text), "-")
+	if !isRange {
+		last = first
+	}
+	a, errA := addrText(first)
+	b, errB := addrText(last)
+	if errA != nil || errB != nil {
+		return fmt.Errorf("%q is not an address, a range like \"192.0.2.1-192.0.2.9\" or a prefix", text)
+	}
+	*r = AddrRange{a, b}
+	return r.check()
+}
+
+// check tells what is wrong with a range that is not zero.
+func (r AddrRange) check() error {
+	first, last := r.First.As16(), r.Last.As16()
+	switch {
+	case !r.First.IsValid() || r.First.BitLen() != r.Last.BitLen() || r.First.Zone()+r.Last.Zone() != "":
+		return fmt.Errorf("%s is of two families", r)
+	case r.Last.Less(r.First):
+		return fmt.Errorf("%s is reversed; want \"%s-%s\"", r, r.Last, r.First)
+	case r.First.Is4In6() || r.Last.Is4In6():
+		return fmt.Errorf("%s is IPv4-mapped; write the IPv4 addresses", r)
+	case r.First.Is6() && [8]byte(first[:]) != [8]byte(last[:]):
+		return fmt.Errorf("%s has more than 2^64 addresses; want some of one /64", r)
+	}
+	for _, a := range [...]netip.Addr{r.First, r.Last} {
+		if a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+			return fmt.Errorf("%s is no address that packets can be routed to", a)
+		}
+	}
+	return nil
+}
+
+// lastOf returns the last address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	a := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < len(a)*8; bit++ {
+		a[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(a)
+	return last
+}
+
 // QueueRange is one verdict queue, or a range of them that flows are spread over. The
 // zero QueueRange is none.
 type QueueRange struct {

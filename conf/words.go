@@ -60,6 +60,12 @@ const (
 	ActionDivert   Action = "divert"   // a listener decides; what it accepts goes on at the next rule
 	ActionTee      Action = "tee"      // a listener or a port gets a copy; on to the next rule
 
+	// Accepted, with other addresses for the connection that a new packet starts (FF-6).
+	ActionDNAT       Action = "dnat"       // to another destination; hook in
+	ActionRedirect   Action = "redirect"   // to the address of the port it came in by; hook in
+	ActionSNAT       Action = "snat"       // from another source; hook out
+	ActionMasquerade Action = "masquerade" // from the address of the port it leaves by; hook out
+
 	RejectDefault         RejectWith = "default" // a reset for TCP, port_unreachable for all else
 	RejectTCPReset        RejectWith = "tcp_reset"
 	RejectPortUnreachable RejectWith = "port_unreachable"
@@ -116,7 +122,8 @@ func (RouteType) words() []string {
 }
 func (Hook) words() []string { return words(HookIn, HookOut) }
 func (Action) words() []string {
-	return words(ActionAccept, ActionDrop, ActionReject, ActionContinue, ActionQueue, ActionDivert, ActionTee)
+	return words(ActionAccept, ActionDrop, ActionReject, ActionContinue, ActionQueue, ActionDivert, ActionTee,
+		ActionDNAT, ActionRedirect, ActionSNAT, ActionMasquerade)
 }
 func (RejectWith) words() []string {
 	return words(RejectDefault, RejectTCPReset, RejectPortUnreachable, RejectHostUnreachable,

@@ -240,7 +240,7 @@ func (s *Switch) flowStatus(worker int, f *ct.Info) FlowStatus {
 	if f.Proto == packet.ProtoICMP || f.Proto == packet.ProtoICMPv6 {
 		what, id := f.Original.DstPort, f.Original.SrcPort
 		status.ICMP = &ICMPQuery{Type: uint8(what >> 8), Code: uint8(what), ID: id}
-		status.Original.DstPort, status.Reply.SrcPort = id, id
+		status.Original.DstPort, status.Reply.SrcPort = id, f.Reply.DstPort
 	}
 	return status
 }

@@ -58,7 +58,7 @@ func TestAPI(t *testing.T) {
 		{"GET", "/v1/flows?after=0:99", "", 200, `{"flows":[],"next":""}`},
 		{"GET", "/v1/flows?after=65535:4294967295", "", 200, `{"flows":[],"next":""}`},
 		{"GET", "/v1/flows?after=x", "", 400, `{"error":"after: `},
-		{"GET", "/v1/flows?proto=tcp&src=10.0.0.0/8&dst=10.0.0.1&sport=1&dport=2&zone=0&mark=1/1&state=established&family=ipv4", "", 200, `{"flows":[],"next":""}`},
+		{"GET", "/v1/flows?proto=tcp&src=10.0.0.0/8&dst=10.0.0.1&sport=1&dport=2&zone=0&mark=1/1&state=established&family=ipv4&reply_src=10.0.0.1&reply_dst=10.0.0.0/8&reply_sport=2&reply_dport=1", "", 200, `{"flows":[],"next":""}`},
 		{"GET", "/v1/flows?proto=tpc", "", 400, `{"error":"proto: `},
 		{"GET", "/v1/flows?src=10.0.0", "", 400, `{"error":"src: `},
 		{"GET", "/v1/flows?dport=65536", "", 400, `{"error":"dport: `},

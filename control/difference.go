@@ -171,6 +171,7 @@ func addPort(to, a, b *pipeline.PortCounters) {
 func addFlows(to *FlowsReport, a, b *ct.Stats) {
 	to.IPv4 += b.Flows4
 	to.IPv6 += b.Flows6
+	to.Translations += b.Translations
 	to.Created += b.Created - a.Created
 	to.Expired += b.Expired - a.Expired
 	to.Joined.add(a, b)

@@ -11,7 +11,7 @@ import (
 )
 
 // filterKeys are what a request may say of the flows that it is about.
-var filterKeys = []string{"proto", "src", "dst", "sport", "dport", "zone", "mark", "state", "family"}
+var filterKeys = []string{"proto", "src", "dst", "sport", "dport", "zone", "mark", "state", "family", "reply_src", "reply_dst", "reply_sport", "reply_dport"}
 
 // filterOf reads a filter from a request, see filterKeys.
 func filterOf(q url.Values) (f ct.Filter, err error) {
@@ -26,7 +26,7 @@ func filterOf(q url.Values) (f ct.Filter, err error) {
 	for _, a := range []struct {
 		key string
 		to  *netip.Prefix
-	}{{"src", &f.Src}, {"dst", &f.Dst}} {
+	}{{"src", &f.Src}, {"dst", &f.Dst}, {"reply_src", &f.ReplySrc}, {"reply_dst", &f.ReplyDst}} {
 		if text := q.Get(a.key); text != "" {
 			if *a.to, err = prefixOf(text); err != nil {
 				return f, badRequest("%s: %v", a.key, err)
@@ -36,7 +36,7 @@ func filterOf(q url.Values) (f ct.Filter, err error) {
 	for _, n := range []struct {
 		key string
 		to  **uint16
-	}{{"sport", &f.SrcPort}, {"dport", &f.DstPort}, {"zone", &f.Zone}} {
+	}{{"sport", &f.SrcPort}, {"dport", &f.DstPort}, {"zone", &f.Zone}, {"reply_sport", &f.ReplySrcPort}, {"reply_dport", &f.ReplyDstPort}} {
 		if text := q.Get(n.key); text != "" {
 			v, err := strconv.ParseUint(text, 0, 16)
 			if err != nil {

@@ -66,7 +66,7 @@ func (f *FlowStatus) appendDirection(b []byte, dir int) []byte {
 		}
 		field("type=", uint64(kind))
 		field("code=", uint64(f.ICMP.Code))
-		field("id=", uint64(f.ICMP.ID))
+		field("id=", uint64(t.SrcPort))
 	case f.ProtocolNumber == packet.ProtoGRE:
 		b = append(b, "srckey=0x0 dstkey=0x0 "...)
 	case f.ProtocolNumber == packet.ProtoTCP, f.ProtocolNumber == packet.ProtoUDP, f.ProtocolNumber == packet.ProtoSCTP:

@@ -21,6 +21,9 @@ func TestFlowLine(t *testing.T) {
 		"ipv4     2 icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=9 packets=1 bytes=84 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=9 packets=0 bytes=0 mark=0 use=1": {
 			Family: "ipv4", Protocol: "icmp", ProtocolNumber: 1, State: "QUERY", Original: Tuple{Src: a, Dst: b, SrcPort: 9, DstPort: 9},
 			Reply: Tuple{Src: b, Dst: a, SrcPort: 9, DstPort: 9}, ICMP: &ICMPQuery{Type: 8, ID: 9}, Packets: [2]uint64{1}, Bytes: [2]uint64{84}, ExpiresS: 29.9},
+		"ipv4     2 icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=9 packets=1 bytes=84 src=10.0.0.2 dst=192.0.2.1 type=0 code=0 id=77 packets=1 bytes=84 mark=0 use=1": { // translated
+			Family: "ipv4", Protocol: "icmp", ProtocolNumber: 1, State: "QUERY", Original: Tuple{Src: a, Dst: b, SrcPort: 9, DstPort: 9}, Replied: true,
+			Reply: Tuple{Src: b, Dst: netip.MustParseAddr("192.0.2.1"), SrcPort: 77, DstPort: 77}, ICMP: &ICMPQuery{Type: 8, ID: 9}, Packets: [2]uint64{1, 1}, Bytes: [2]uint64{84, 84}, ExpiresS: 29.9},
 		"ipv4     2 unknown  89 599 src=10.0.0.1 dst=10.0.0.2 packets=1 bytes=20 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 packets=0 bytes=0 mark=0 use=1": {
 			Family: "ipv4", Protocol: "89", ProtocolNumber: 89, State: "NONE", Original: Tuple{Src: a, Dst: b}, Reply: Tuple{Src: b, Dst: a},
 			Packets: [2]uint64{1}, Bytes: [2]uint64{20}, ExpiresS: 599.9},

@@ -87,6 +87,7 @@ var (
 // Metrics of connection tracking.
 var (
 	metricFlows        = desc("flows", "Flows in the tables.", "family")
+	metricTranslations = desc("flows_translated", "Flows whose addresses are translated. Those refused are drops for nat_no_port, nat_no_address, nat_no_flow and nat_full.")
 	metricFlowsCreated = desc("flows_created_total", "Flows confirmed.")
 	metricFlowsExpired = desc("flows_expired_total", "Flows whose timeout passed.")
 	metricFlowsJoined  = desc("flows_joined_total", "Packets whose flow was there when theirs was to be entered, begun by another packet of the burst, or while they waited for a verdict or a neighbour.", "core", "cause")
@@ -263,6 +264,7 @@ func (out sender) worker(w *WorkerReport) {
 func (out sender) flows(f *FlowsReport) {
 	out.gauge(metricFlows, float64(f.IPv4), "ipv4")
 	out.gauge(metricFlows, float64(f.IPv6), "ipv6")
+	out.gauge(metricTranslations, float64(f.Translations))
 	out.counter(metricFlowsCreated, f.Created)
 	out.counter(metricFlowsExpired, f.Expired)
 	out.counter(metricFlowsEarly, f.EarlyDropped)

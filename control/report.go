@@ -126,6 +126,7 @@ type TwinReport struct {
 type FlowsReport struct {
 	IPv4              uint64  `json:"ipv4"` // flows now
 	IPv6              uint64  `json:"ipv6"`
+	Translations      uint64  `json:"translations"` // flows whose addresses are translated, now
 	Created           uint64  `json:"created"`
 	Expired           uint64  `json:"expired"`
 	Joined            Joined  `json:"joined"`

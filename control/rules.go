@@ -40,6 +40,9 @@ func (s *Switch) rule(r *conf.Rule) policy.Rule {
 	if r.Hook == conf.HookOut {
 		out.Hook = policy.HookOut
 	}
+	if r.Action.Translates() {
+		out.To = policy.Translation{First: r.To.First, Last: r.To.Last, Ports: policy.PortRange(r.ToPorts)}
+	}
 	if number, given := r.Protocol.Number(); given {
 		out.Protocol = int(number)
 	}
@@ -70,6 +73,14 @@ func action(a conf.Action) policy.Action {
 		return policy.Queue
 	case conf.ActionTee:
 		return policy.Tee
+	case conf.ActionDNAT:
+		return policy.DNAT
+	case conf.ActionRedirect:
+		return policy.Redirect
+	case conf.ActionSNAT:
+		return policy.SNAT
+	case conf.ActionMasquerade:
+		return policy.Masquerade
 	}
 	return policy.Drop
 }

@@ -318,10 +318,11 @@ func (r retirer) Retire(free func()) {
 func (s *Switch) newTable(c *conf.Config, secret *ct.Secret) (*ct.Table, error) {
 	table, err := ct.New(ct.Options{
 		MaxFlows: c.CT.MaxFlows, MaxFlowsIPv6: c.CT.MaxFlowsIPv6,
-		Secret: *secret, Huge: tablePages(c), StartNs: s.clock.Now(), Policies: s.policies, Tallies: &s.tallies,
+		Translations: min(c.CT.MaxTranslations, c.CT.MaxFlows+c.CT.MaxFlowsIPv6),
+		Secret:       *secret, Huge: tablePages(c), StartNs: s.clock.Now(), Policies: s.policies, Tallies: &s.tallies,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: lower ct.max_flows or ct.max_flows_ipv6", err)
+		return nil, fmt.Errorf("%w: lower ct.max_flows, ct.max_flows_ipv6 or ct.max_translations", err)
 	}
 	s.undo(table.Close)
 	s.tableBytes += uint64(table.Bytes())

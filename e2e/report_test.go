@@ -34,6 +34,8 @@ type report struct {
 		IPv4 uint64 `json:"ipv4"`
 		IPv6 uint64 `json:"ipv6"`
 
+		Translations uint64 `json:"translations"`
+
 		Full         uint64 `json:"full"`
 		EarlyDropped uint64 `json:"early_dropped"`
 	} `json:"flows"`

@@ -4,7 +4,8 @@ import "ffwd/packet"
 
 // Depart takes packets that the rules let pass to the device where nobody looks at them
 // again: those of known flows, for Confirm has to enter the others, and any where there
-// is no conntrack. Bursts in which a rule chose a way it leaves to Route.
+// is no conntrack. Bursts in which a rule chose a way, or addresses
+// are translated, it leaves to Route.
 //
 // Needs:  a burst from the receive queue; Conntrack, PolicyIn.
 // Writes: the frames and mbufs it takes, see lane; their Verdict Held, or an empty burst.
@@ -13,7 +14,7 @@ type Depart struct{ *lane }
 
 // Process takes the packets of one family that lead the burst.
 func (s *Depart) Process(b *packet.Burst) {
-	if b.N == 0 || !s.fromQueue || b.Divert || b.Chosen || !s.snap.open() {
+	if b.N == 0 || !s.fromQueue || b.Divert || b.Chosen || b.Translated || !s.snap.open() {
 		return
 	}
 	s.settled(b)

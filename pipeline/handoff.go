@@ -98,6 +98,14 @@ func (s *Steer) owner(p *packet.Packet) int {
 	return ct.Owner(p.Hash, len(s.rings))
 }
 
+// owns tells whether this worker owns the flow of packets with this hash and ct.FlowFold.
+func (s *Steer) owns(hash uint64, fold uint16) bool {
+	if s.spread != nil {
+		return s.spread(fold) == s.self
+	}
+	return ct.Owner(hash, len(s.rings)) == s.self
+}
+
 // handOver puts a packet into the ring that leads to another worker, and returns false
 // when that is this one. Process makes the other see it.
 func (s *Steer) handOver(p *packet.Packet, to int) bool {

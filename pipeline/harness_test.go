@@ -192,7 +192,7 @@ func newWorld(t testing.TB, options ...option) *world {
 	}
 	w.setRules(1, policy.Defaults{In: policy.Accept, Out: policy.Accept})
 	secret := ct.NewSecret()
-	flows, err := ct.New(ct.Options{MaxFlows: 4096, MaxFlowsIPv6: 4096, Secret: secret})
+	flows, err := ct.New(ct.Options{MaxFlows: 4096, MaxFlowsIPv6: 4096, Translations: 64, Secret: secret})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -267,7 +267,7 @@ func (w *Worker) known(f *waitingFor) bool {
 // if they are others now.
 func (w *Worker) letGo(i uint16, nowNs int64) {
 	h, b := w.holder, &w.burst
-	b.N, b.NowNs, b.Divert = 0, nowNs, false
+	b.N, b.NowNs, b.Divert, b.Translated = 0, nowNs, false, false
 	w.errors.N, w.errors.NowNs, w.errors.Divert = 0, nowNs, false
 	for f := &h.waiting[i]; f.n > 0; {
 		e := h.take(f)
@@ -288,9 +288,13 @@ func (w *Worker) letGo(i uint16, nowNs int64) {
 			to.hooks = [2]judgement{ct.HookIn: fromFirst, ct.HookOut: fromFirst}
 			p.Limits, p.Priority, p.Via = [2]uint8{}, false, 0 // other rules say that now
 		}
-		if w.table != nil {
+		if w.putBack(&p) && w.table != nil {
 			w.table.Return(&p, nowNs, w.snap.Timeouts)
 		}
+		if e.generation != w.snap.Rules.Generation() {
+			w.forgetTranslation(&p)
+		}
+		b.Translated = b.Translated || p.Translation != 0
 		h.policies[b.N] = p.Policy
 		b.Pkts[b.N] = p
 		b.N++

@@ -32,10 +32,13 @@ var errorCode = [packet.NumAnswers]struct{ type4, code4, type6, code6 uint8 }{
 }
 
 // answer adds what answers a rejected packet to w.errors, if there may be an answer.
-// The packet itself stays as it is.
+// The packet itself stays as it is, or becomes again what it was if it was translated.
 // Source: FF-6 to FF-10, FF-14.
 func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 	in := &w.snap.Interfaces[p.Ingress]
+	if p.Translation != 0 {
+		w.table.Restore(p) // its sender knows no other destination
+	}
 	may := p.Answer == packet.TCPReset && mayReset(p) ||
 		p.Answer != packet.TCPReset && mayAnswer(p) && in.answers(p)
 	if !may || w.errors.N == len(w.errors.Pkts) {

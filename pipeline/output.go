@@ -131,6 +131,9 @@ func (w *Worker) discard(p *packet.Packet) {
 	if !faults || p.Reason != packet.BadTotalLength {
 		w.counter.Drops[p.Reason]++
 	}
+	if p.Translation != 0 {
+		w.table.ReleaseTranslation(p)
+	}
 	if !faults || p.Reason != packet.BadChecksum {
 		w.release(p.Mbuf)
 	}

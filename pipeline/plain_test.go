@@ -316,8 +316,8 @@ func (s counted) Process(b *packet.Burst) {
 // The stages that a packet on a short way does not meet: whoever adds one has to say in
 // mayShorten, open or Express when that is wrong, or here that it never is.
 func TestShortWaysKnowTheStagesTheyPass(t *testing.T) {
-	known := []string{"parse", "reverse_path", "verify", "tuple", "reassembly", "steer", "conntrack", "policy_in", "depart",
-		"route", "policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm"}
+	known := []string{"parse", "reverse_path", "verify", "tuple", "reassembly", "steer", "conntrack", "policy_in", "destination", "depart",
+		"route", "policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm", "source"}
 	if got := StageNames[stageExpress+1 : stageOutput]; !slices.Equal(got, known) {
 		t.Errorf("passed: %v, known: %v", got, known)
 	}

@@ -13,8 +13,8 @@ import (
 // costs nothing.
 //
 // Needs:  Conntrack; at the out hook also Route.
-// Writes: Mark, CtMark, Via, Policy, Limits, Priority; the flow's mark and decisions; the rules' hits.
-// Drops:  policy_in, policy_out; with an answer where a rule rejects.
+// Writes: Mark, CtMark, Via, Policy, Limits, Priority, Translation; the flow's mark and decisions; the rules' hits.
+// Drops:  policy_in, policy_out; with an answer where a rule rejects. nat_no_flow, nat_no_address, nat_full.
 // Source: FF-6, TO-3. Design: docs/decisions/0005-rule-decisions.md.
 type Policy struct {
 	*context
@@ -121,6 +121,12 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 			d.answer = answerTo(p, e.RejectWith)
 		}
 		switch {
+		case action.Translates():
+			d.action = policy.Accept
+			if reason := s.translate(b, p, rule, e); reason != packet.Unfinished {
+				p.DropFor(reason)
+				return
+			}
 		case action == policy.Tee:
 			remember = false // each packet is copied
 			s.tee(b, p, rules, rule, e)

@@ -44,7 +44,8 @@ var reasonBudget = [packet.NumReasons]Budget{
 	packet.PuntARP:       BudgetNeighbour,
 }
 
-// punt gives a packet to the slow path as it was received, and frees the mbuf.
+// punt gives a packet to the slow path as it was received, but for translated addresses,
+// and frees the mbuf.
 //
 // Stages change nothing in a packet before they punt it, so the frame is still
 // whole in its mbuf, with what it has behind the network packet. Only the tag of
@@ -63,9 +64,21 @@ func (w *Worker) punt(p *packet.Packet, nowNs int64) {
 		w.discard(p)
 		return
 	}
+	begun := false
+	if p.Translation != 0 {
+		var refused packet.Reason
+		if begun, refused = w.finishTranslation(p, nowNs); refused != packet.Unfinished {
+			p.DropFor(refused)
+			w.discard(p)
+			return
+		}
+	}
 	first, second := received(p, w.snap.Interfaces[p.Ingress].VLAN)
 	if !sink.Punt(p.Ingress, budget <= BudgetRouting, first, second) {
 		w.counter.PuntsFull[reason]++
+		if begun {
+			w.table.Delete(p.Flow) // a first packet that is dropped leaves nothing
+		}
 		p.DropFor(packet.PuntFull)
 		w.discard(p)
 		return

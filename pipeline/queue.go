@@ -98,6 +98,7 @@ func (s *Policy) judgeAgain(b *packet.Burst, rules *policy.Ruleset) {
 			j, r.reevaluated = again, true
 		}
 		if !j.skip {
+			s.forgetSource(p)
 			s.ask(rules, b, i, j)
 		}
 	}
@@ -171,14 +172,14 @@ func (w *Worker) reinject(nowNs int64) int {
 // others now. Source: VQ-3, VQ-4.
 func (w *Worker) bringBack(list []packet.Released, waited packet.Wait, nowNs int64) {
 	b, t := &w.burst, w.waits
-	b.N, b.NowNs, b.Divert = len(list), nowNs, false
+	b.N, b.NowNs, b.Divert, b.Translated = len(list), nowNs, false, false
 	for i := range list {
 		r, p := &list[i], &b.Pkts[i]
 		*p = r.Packet
 		p.NextHop, p.Verdict, p.Waited = nil, packet.Continue, max(p.Waited, waited)
 		t.resume[i] = resumption{egress: r.Egress}
 		w.prepare(p, r, &t.resume[i], nowNs)
-		b.Divert = b.Divert || p.Diverted()
+		b.Divert, b.Translated = b.Divert || p.Diverted(), b.Translated || p.Translation != 0
 	}
 	w.resume = t.resume[:len(list)]
 	w.through(stagePolicyIn)
@@ -190,6 +191,7 @@ func (w *Worker) prepare(p *packet.Packet, r *packet.Released, to *resumption, n
 	switch {
 	case r.Decision == packet.QueueTake:
 		w.counter.Punts[packet.PuntTaken]++
+		w.forgetTranslation(p)
 		w.release(p.Mbuf)
 		p.Verdict = packet.Held
 		return
@@ -199,7 +201,7 @@ func (w *Worker) prepare(p *packet.Packet, r *packet.Released, to *resumption, n
 	case r.Decision == packet.QueueDrop:
 		p.DropFor(packet.QueueExpired)
 		return
-	case r.Rewritten && !w.parseAgain(p):
+	case r.Rewritten && !w.parseAgain(p), !w.putBack(p):
 		return
 	}
 	if w.table != nil {
@@ -226,6 +228,7 @@ func (w *Worker) prepare(p *packet.Packet, r *packet.Released, to *resumption, n
 	if !same {
 		to.reevaluated = true
 		p.Limits, p.Priority, p.Via = [2]uint8{}, false, 0 // other rules say that now
+		w.forgetTranslation(p)
 		to.hooks[r.Hook] = again
 		if r.Hook == uint8(ct.HookOut) {
 			to.hooks[ct.HookIn] = again
@@ -244,6 +247,7 @@ func (w *Worker) parseAgain(p *packet.Packet) bool {
 	key0, key1, swapped, reply := p.Key0, p.Key1, p.Flags&packet.KeySwapped, p.Flags&packet.ReplyDir
 	p.Verdict, p.Reason = packet.Drop, packet.Unfinished
 	p.Mbuf.OlFlags &^= packet.RxIPCksumMask | packet.RxL4CksumMask // they are about the packet that was
+	way := p.Flags & (packet.KeySwapped | packet.ReplyDir)
 	p.Flags, p.PortsLE, p.Proto, p.L4 = 0, 0, 0, 0
 	w.parse.network(p, &w.snap.Interfaces[p.Ingress])
 	if p.Verdict != packet.Continue {
@@ -252,6 +256,7 @@ func (w *Worker) parseAgain(p *packet.Packet) bool {
 		}
 		return false
 	}
+	known := w.restoreRewritten(p, way)
 	lone := &w.errors // idle between two outputs
 	lone.N, lone.Pkts[0] = 1, *p
 	lone.Pkts[0].Key0, lone.Pkts[0].Key1, lone.Pkts[0].Hash = 0, 0, 0
@@ -261,11 +266,16 @@ func (w *Worker) parseAgain(p *packet.Packet) bool {
 	}
 	*p = lone.Pkts[0]
 	if p.State == packet.CtRelated || p.State == packet.CtInvalid {
-		p.Key0, p.Key1 = 0, 0
+		if p.Key0, p.Key1 = 0, 0; p.Translation != 0 {
+			p.Key0, p.Key1 = key0, key1 // its translation is known by them
+		}
 		p.Flags |= reply
 		return true
 	}
-	if p.Key0 != key0 || p.Key1 != key1 || p.Flags&packet.KeySwapped != swapped {
+	if !known || p.Key0 != key0 || p.Key1 != key1 || p.Flags&packet.KeySwapped != swapped {
+		if p.Translation != 0 {
+			w.table.ReleaseTranslation(p)
+		}
 		p.Key0, p.Key1, p.Hash, p.Flow, p.State = 0, 0, 0, 0, packet.CtUntracked
 	}
 	return true

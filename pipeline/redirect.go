@@ -11,7 +11,8 @@ import (
 // Redirect finds packets that go back to the link they came from, to a next hop that
 // their sender could have asked itself. They are forwarded all the same; the output
 // tells the sender. Where a rule chose, the sender is told nothing: it would send all that
-// goes to the destination that way, and the rule meant only some.
+// goes to the destination that way, and the rule meant only some. Nor where addresses are
+// translated: the sender does not know where its packets go.
 //
 // Needs:  Route, TTL.
 // Writes: Answer Redirect.
@@ -26,7 +27,7 @@ func (s *Redirect) Process(b *packet.Burst) {
 	}
 	for i := range b.Live() {
 		p := &b.Pkts[i]
-		if p.Egress != p.Ingress || p.Via != 0 || p.Verdict != packet.Continue && p.Verdict != packet.Fragment {
+		if p.Egress != p.Ingress || p.Via != 0 || p.Translation != 0 || p.Verdict != packet.Continue && p.Verdict != packet.Fragment {
 			continue
 		}
 		in := &s.snap.Interfaces[p.Ingress]

@@ -48,6 +48,7 @@ const (
 	stageSteer
 	stageConntrack
 	stagePolicyIn
+	stageDestination
 	stageDepart
 	stageRoute
 	stagePolicyOut
@@ -58,14 +59,15 @@ const (
 	stageRedirect
 	stageRewrite
 	stageConfirm
+	stageSource
 	stageOutput // the worker's own part
 	numStages
 )
 
 // StageNames are the stages' names in metrics and listings.
 var StageNames = [numStages]string{
-	"express", "parse", "reverse_path", "verify", "tuple", "reassembly", "steer", "conntrack", "policy_in", "depart", "route",
-	"policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm", "output",
+	"express", "parse", "reverse_path", "verify", "tuple", "reassembly", "steer", "conntrack", "policy_in", "destination", "depart",
+	"route", "policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm", "source", "output",
 }
 
 // stages returns the one order. Those that a worker does not need are left nil.
@@ -80,6 +82,7 @@ func stages(c *context, s *Steer, l *lane) [stageOutput]Stage {
 		stageSteer:       s,
 		stageConntrack:   &Conntrack{c},
 		stagePolicyIn:    newPolicy(c, ct.HookIn),
+		stageDestination: &Destination{c},
 		stageDepart:      &Depart{l},
 		stageRoute:       &Route{context: c},
 		stagePolicyOut:   newPolicy(c, ct.HookOut),
@@ -90,12 +93,14 @@ func stages(c *context, s *Steer, l *lane) [stageOutput]Stage {
 		stageRedirect:    &Redirect{c},
 		stageRewrite:     &Rewrite{},
 		stageConfirm:     &Confirm{c},
+		stageSource:      &Source{c},
 	}
 	if s == nil {
 		list[stageSteer] = nil // a nil *Steer is not a nil Stage
 	}
 	if c.table == nil {
 		list[stageVerify], list[stageReassembly], list[stageConntrack], list[stageConfirm] = nil, nil, nil, nil
+		list[stageDestination], list[stageSource] = nil, nil
 		if c.lateTuples = s == nil && c.queues == nil; c.lateTuples {
 			list[stageTuple] = nil
 		}

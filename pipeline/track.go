@@ -32,7 +32,7 @@ func (s *Conntrack) Process(b *packet.Burst) {
 //
 // Needs:  the verdict of every stage before it.
 // Writes: Flow.
-// Drops:  ct_table_full, ct_source_limit, ct_rule_limit.
+// Drops:  ct_table_full, ct_source_limit, ct_rule_limit; nat_no_port, nat_no_address, nat_no_flow.
 // Source: CT-2, CT-6, CT-7.
 type Confirm struct{ *context }
 
@@ -47,8 +47,8 @@ func (s *Confirm) Process(b *packet.Burst) {
 			continue
 		}
 		joined := s.table.Joined
-		if !s.table.Confirm(p, b.NowNs, s.snap.Timeouts) {
-			p.DropFor(s.table.Refusal())
+		if reason := s.confirm(p, b.NowNs); reason != packet.Unfinished {
+			p.DropFor(reason)
 		} else if s.resume != nil {
 			s.resume[i].joined = s.table.Joined != joined
 		}

@@ -128,6 +128,9 @@ func NewWorker(c Config) (*Worker, error) {
 	if c.Table != nil {
 		w.reassembly = &Reassembly{context: &w.context, store: ct.NewFragments(c.Fragments), steer: steer}
 	}
+	if c.Table != nil && steer != nil {
+		c.Table.Own(steer.owns)
+	}
 	w.stages = stages(&w.context, steer, &lane{Worker: w})
 	w.parse = &Parse{&w.context}
 	if err := w.openCounts(); err != nil {

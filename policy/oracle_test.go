@@ -35,7 +35,7 @@ func naiveMatches(r *Rule, k *Key) bool {
 		return len(list) == 0 || k.HasPorts &&
 			slices.ContainsFunc(list, func(p PortRange) bool { return p.First <= port && port <= p.Last })
 	}
-	return (r.Family == 0 || r.Family == k.Family) && inAny(r.Src, src) && inAny(r.Dst, dst) &&
+	return (r.Family == 0 || r.Family == k.Family) && (!r.To.First.IsValid() || r.To.First.Is4() == (k.Family == 4)) && inAny(r.Src, src) && inAny(r.Dst, dst) &&
 		(r.Protocol == AnyProtocol || r.Protocol == int(k.Protocol)) &&
 		portIn(r.SrcPorts, k.SrcPort) && portIn(r.DstPorts, k.DstPort) &&
 		(len(r.InPorts) == 0 || slices.Contains(r.InPorts, k.InPort)) &&
@@ -86,6 +86,7 @@ func drawRule(t *rapid.T) Rule {
 		Family:   rapid.SampledFrom([]uint8{0, 0, map[bool]uint8{true: 4, false: 6}[is4]}).Draw(t, "family"),
 		States:   StateSet(rapid.IntRange(0, int(anyState)).Draw(t, "states")),
 	}
+	r.aim(is4)
 	if r.Hook == HookOut {
 		r.OutPorts = rapid.SliceOfN(drawInterface, 0, 3).Draw(t, "out")
 	}
@@ -100,6 +101,21 @@ func drawRule(t *rapid.T) Rule {
 		r.SrcPorts, r.DstPorts = ranges.Draw(t, "src ports"), ranges.Draw(t, "dst ports")
 	}
 	return r
+}
+
+// aim gives a rule that translates the hook and the addresses that it needs.
+func (r *Rule) aim(is4 bool) {
+	if !r.Action.Translates() {
+		return
+	}
+	r.Hook = r.Action.hook()
+	if r.Action == DNAT || r.Action == SNAT {
+		r.To.First = netip.MustParseAddr("2001:db8::1")
+		if is4 {
+			r.To.First = netip.MustParseAddr("192.0.2.1")
+		}
+		r.To.Last = r.To.First
+	}
 }
 
 func drawKey(t *rapid.T) Key {
@@ -147,6 +163,7 @@ func someRule(rng *rand.Rand, fields int) Rule {
 	named := func(field int) bool { return fields>>field&1 != 0 && rng.IntN(8) > 0 }
 	number := func() int { return []int{1, 1, 1, 2, 30}[rng.IntN(5)] }
 	is4 := rng.IntN(2) == 0
+	r.aim(is4)
 	for field, to := range []*[]netip.Prefix{&r.Dst, &r.Src} {
 		for n := number(); named(field) && n > 0; n-- {
 			a := netip.AddrFrom16([16]byte{0: 0xfd, 7: byte(rng.IntN(16)), 8: byte(rng.Uint32()) & 0x81, 15: byte(rng.IntN(4))})

@@ -26,8 +26,25 @@ const (
 	Continue        // on to the next rule, after what else the rule does
 	Queue           // to a listener, who decides: Rule.Queue
 	Tee             // a copy to a listener or a port, and on to the next rule
+
+	// As Accept, with other addresses for the flow that a new packet starts: Rule.To.
+	DNAT       // HookIn: to another destination
+	Redirect   // HookIn: to the ingress interface's own address
+	SNAT       // HookOut: from another source
+	Masquerade // HookOut: from the egress interface's own address
 	actionCount
 )
+
+// Translates tells whether the action is one that gives flows other addresses, at its hook.
+func (a Action) Translates() bool { return a >= DNAT && a <= Masquerade }
+
+// hook is where the action makes sense, if it translates.
+func (a Action) hook() Hook {
+	if a == SNAT || a == Masquerade {
+		return HookOut
+	}
+	return HookIn
+}
 
 // Terminal tells whether the action ends the walk through the rules of a hook.
 func (a Action) Terminal() bool { return a != Continue && a != Tee }
@@ -65,8 +82,9 @@ func (s StateSet) Has(state State) bool { return s>>state&1 != 0 }
 
 var (
 	hookNames   = [...]string{HookIn: "in", HookOut: "out"}
-	actionNames = [...]string{Drop: "drop", Accept: "accept", Reject: "reject", Continue: "continue", Queue: "queue", Tee: "tee"}
-	stateNames  = [...]string{
+	actionNames = [...]string{Drop: "drop", Accept: "accept", Reject: "reject", Continue: "continue", Queue: "queue", Tee: "tee",
+		DNAT: "dnat", Redirect: "redirect", SNAT: "snat", Masquerade: "masquerade"}
+	stateNames = [...]string{
 		Invalid: "invalid", New: "new", Established: "established",
 		Related: "related", Untracked: "untracked",
 	}
@@ -115,14 +133,15 @@ type Rule struct {
 	// Marks that the packet and its connection must have when the rule is asked.
 	Mark, CtMark Bits
 
-	RejectWith         RejectWith // Action Reject
-	Queue              QueueTo    // Actions Queue and Tee
-	Mirror             Mirror     // Action Tee
-	SetMark, SetCtMark Bits       // what the rule sets, before its Action
-	NextHop            uint32     // that packets which go on go by, by its number in the routing table; 0 is the route's. HookIn only
-	Timeout            uint16     // timeout policy for new flows, by its index; 0 is none
-	Limit              uint8      // the rule is for new connections above this limit only; 0 is none
-	Priority           bool       // of new flows: they may have what is kept for them
+	RejectWith         RejectWith  // Action Reject
+	Queue              QueueTo     // Actions Queue and Tee
+	Mirror             Mirror      // Action Tee
+	To                 Translation // Actions that translate
+	SetMark, SetCtMark Bits        // what the rule sets, before its Action
+	NextHop            uint32      // that packets which go on go by, by its number in the routing table; 0 is the route's. HookIn only
+	Timeout            uint16      // timeout policy for new flows, by its index; 0 is none
+	Limit              uint8       // the rule is for new connections above this limit only; 0 is none
+	Priority           bool        // of new flows: they may have what is kept for them
 	Comment            string
 }
 
@@ -150,6 +169,10 @@ func (r *Rule) check() error {
 		return fmt.Errorf("%w: action %s with queues %+v", ErrRule, r.Action, r.Queue)
 	case r.Mirror != Mirror{} && r.Action != Tee, r.Mirror.Only && (r.Mirror.To == 0 || r.Queue != QueueTo{}):
 		return fmt.Errorf("%w: action %s with %+v", ErrRule, r.Action, r.Mirror)
+	case r.Action.Translates() && r.Hook != r.Action.hook(), r.To != Translation{} && !r.Action.Translates():
+		return fmt.Errorf("%w: action %s at hook %s to %+v", ErrRule, r.Action, r.Hook, r.To)
+	case !r.To.fits(r.Action, r.Protocol):
+		return fmt.Errorf("%w: action %s of protocol %d to %+v", ErrRule, r.Action, r.Protocol, r.To)
 	case r.RejectWith == TCPReset && r.Protocol != protoTCP:
 		return fmt.Errorf("%w: a TCP reset for protocol %d", ErrRule, r.Protocol)
 	case r.NextHop != 0 && (r.Hook != HookIn || r.Action == Drop || r.Action == Reject):
@@ -189,6 +212,12 @@ func (r *Rule) namesPorts() bool { return len(r.SrcPorts)+len(r.DstPorts) > 0 }
 // family returns 4 or 6 for a rule of one family and 0 for one of both.
 func (r *Rule) family() (uint8, error) {
 	family := r.Family
+	if to := r.To.family(); to != 0 {
+		if family != 0 && family != to {
+			return 0, fmt.Errorf("%w: family %d to %s", ErrRule, family, r.To.First)
+		}
+		family = to
+	}
 	for _, list := range [][]netip.Prefix{r.Src, r.Dst} {
 		for _, p := range list {
 			if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() {

@@ -186,12 +186,24 @@ func TestZeroValues(t *testing.T) {
 }
 
 func TestCompileRefuses(t *testing.T) {
+	to4, to6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
 	for _, tc := range []struct {
 		name string
 		rule Rule
 	}{
 		{"hook", Rule{Hook: hookCount, Protocol: 6}},
 		{"action", Rule{Action: actionCount, Protocol: 6}},
+		{"dnat at out", Rule{Hook: HookOut, Action: DNAT, Protocol: 6, To: Translation{First: to4, Last: to4}}},
+		{"masquerade at in", Rule{Action: Masquerade, Protocol: 6}},
+		{"dnat to nobody", Rule{Action: DNAT, Protocol: 6}},
+		{"redirect to somebody", Rule{Action: Redirect, Protocol: 6, To: Translation{First: to4, Last: to4}}},
+		{"accept to somebody", Rule{Action: Accept, Protocol: 6, To: Translation{First: to4, Last: to4}}},
+		{"to a reversed range", Rule{Action: DNAT, Protocol: 6, To: Translation{First: to4.Next(), Last: to4}}},
+		{"to two families", Rule{Action: DNAT, Protocol: 6, To: Translation{First: to4, Last: to6}}},
+		{"to too many", Rule{Action: DNAT, Protocol: 6, To: Translation{First: to6, Last: netip.MustParseAddr("2001:db9::1")}}},
+		{"to ports of any", Rule{Action: Redirect, Protocol: AnyProtocol, To: Translation{Ports: PortRange{1, 2}}}},
+		{"to port 0", Rule{Action: Redirect, Protocol: 6, To: Translation{Ports: PortRange{0, 2}}}},
+		{"to another family", Rule{Action: DNAT, Protocol: 6, Family: 6, To: Translation{First: to4, Last: to4}}},
 		{"reject_with of another action", Rule{Action: Drop, RejectWith: TCPReset, Protocol: 6}},
 		{"reject_with", Rule{Action: Reject, RejectWith: rejectCount, Protocol: 6}},
 		{"a reset for UDP", Rule{Action: Reject, RejectWith: TCPReset, Protocol: 17}},

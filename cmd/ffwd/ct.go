@@ -37,6 +37,10 @@ var flowFilters = [][2]string{
 	{"mark", "mark, or mark/mask"},
 	{"state", "state as listed, or UNREPLIED or ASSURED"},
 	{"family", "ipv4 or ipv6"},
+	{"reply_src", "source address or prefix of the reply direction: where translated flows go"},
+	{"reply_dst", "destination address or prefix of the reply direction: what hides their source"},
+	{"reply_sport", "source port of the reply direction"},
+	{"reply_dport", "destination port of the reply direction"},
 }
 
 func ctCommand() *cobra.Command {

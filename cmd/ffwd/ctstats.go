@@ -50,6 +50,7 @@ func printStats(w io.Writer, f *control.FlowsReport, config *conf.Config) error 
 		n    uint64
 		what string
 	}{
+		{"translated", f.Translations, "of ct.max_translations of each worker; refused ones are drops, nat_*"},
 		{"created", f.Created, ""},
 		{"expired", f.Expired, ""},
 		{"gave way", f.EarlyDropped, "without an answer or ended, when the table was full"},

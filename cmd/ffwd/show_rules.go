@@ -60,6 +60,8 @@ func does(r *conf.Rule) string {
 		}
 	}
 	add("with", string(r.RejectWith), r.RejectWith != "")
+	add("to", r.To.String(), !r.To.IsZero())
+	add("to_ports", r.ToPorts.String(), r.ToPorts != conf.PortRange{})
 	add("via", via(r), via(r) != "")
 	add("set_mark", r.SetMark.String(), !r.SetMark.IsZero())
 	add("set_ct_mark", r.SetCTMark.String(), !r.SetCTMark.IsZero())
