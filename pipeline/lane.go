@@ -72,12 +72,11 @@ func (l *lane) leave(mbufs []*packet.Mbuf) {
 		return
 	}
 	lines := l.snap.Tables[0].Lines()
-	first, bytes := &lines[l.to[0]], uint64(0)
+	first := &lines[l.to[0]]
+	bytes := l.rewrite(mbufs[:l.n], lines)
 	if l.oneHop {
-		bytes = l.rewriteAll(mbufs[:l.n], first)
 		l.counts[0].Add(first, uint64(l.n), bytes)
 	} else {
-		bytes = l.rewrite(mbufs[:l.n], lines)
 		l.counts[0].AddBurst(lines, l.to[:l.n], l.run.Size[:l.n])
 	}
 	if l.counter.FastForwarded += uint64(l.n); l.oneWay {
@@ -89,28 +88,8 @@ func (l *lane) leave(mbufs []*packet.Mbuf) {
 	}
 }
 
-// rewriteAll is rewrite for one next hop, whose link header stays in registers.
-func (l *lane) rewriteAll(mbufs []*packet.Mbuf, a *fib.Adjacency) (bytes uint64) {
-	le, ipv6 := binary.LittleEndian, l.ipv6
-	head, tail := le.Uint64(a.L2[0:]), le.Uint32(a.L2[8:])
-	sizes, heads := l.run.Size[:len(mbufs)], l.run.Heads[:len(mbufs)]
-	for i, m := range mbufs {
-		f, size := (*packet.PlainFrame4)(heads[i].Data), sizes[i]
-		if ipv6 {
-			f[packet.EthernetLen+7]--
-		} else {
-			(*packet.IPv4)(f[packet.EthernetLen:]).DecrementTTL()
-		}
-		le.PutUint64(f[0:], head)
-		le.PutUint32(f[8:], tail)
-		seal(m, packet.EthernetLen+size)
-		bytes += uint64(size)
-	}
-	return bytes
-}
-
-// rewrite writes hop limits and link headers. It returns the bytes of L3.
-func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (bytes uint64) {
+// rewritePlain is rewrite in Go.
+func (l *lane) rewritePlain(mbufs []*packet.Mbuf, lines []fib.Adjacency) (bytes uint64) {
 	if len(mbufs) > packet.MaxBurst {
 		return 0
 	}
