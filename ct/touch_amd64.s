@@ -35,6 +35,12 @@ TEXT ·touchSettled(SB), NOSPLIT, $0-64
 	JGE  done
 
 packet:
+	LEAQ 8(BX), AX // the flow of a packet ahead, or behind the last this one's
+	CMPQ AX, CX
+	CMOVQGE BX, AX
+	MOVL (R9)(AX*4), DX
+	SHLQ $6, DX
+	PREFETCHT0 (R10)(DX*1)
 	MOVL (R9)(BX*4), R12
 	SHLQ $6, R12
 	ADDQ R10, R12
