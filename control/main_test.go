@@ -59,7 +59,7 @@ address = ""
 max_flows = 1024
 max_flows_ipv6 = 1024
 [fib] # the race detector has shadows of all of it
-max_routes_ipv4 = 65536
+max_routes_ipv4 = 131072
 max_routes_ipv6 = 4096
 max_next_hops = 4096
 `
