@@ -108,7 +108,10 @@ func (r *Run) plain4(mbufs []*Mbuf, mac uint64) (n int, bytes uint64, protocols 
 
 // Plain6 is Plain4 for IPv6.
 func (r *Run) Plain6(mbufs []*Mbuf, mac uint64) (n int, bytes uint64, protocols uint8) {
-	for i, m := range mbufs[:min(len(mbufs), MaxBurst)] {
+	mbufs = mbufs[:min(len(mbufs), MaxBurst)]
+	n, bytes, protocols = r.sixteens6(mbufs, mac)
+	for i := n; i < len(mbufs); i++ {
+		m := mbufs[i]
 		length := m.DataLen
 		data := m.Data()
 		f := (*PlainFrame6)(data)

@@ -30,6 +30,14 @@ func (r *Run) sixteens4(mbufs []*Mbuf, mac uint64) (n int, bytes uint64, protoco
 	return plainSixteens4(&mbufs[0], len(mbufs), mac, &r.Heads[0], &r.Size[0], &r.Dst4[0])
 }
 
+// sixteens6 is sixteens4 for IPv6.
+func (r *Run) sixteens6(mbufs []*Mbuf, mac uint64) (n int, bytes uint64, protocols uint8) {
+	if !vector || len(mbufs) < 16 {
+		return 0, 0, 0
+	}
+	return plainSixteens6(&mbufs[0], len(mbufs), mac, &r.Heads[0], &r.Size[0], &r.Dst6[0])
+}
+
 // plainFrames4 goes from one place to another, of which there is at least one; taken counts
 // from the first. It writes Data without the garbage collector's knowledge: frames are DPDK's
 // memory, or a test keeps them.
@@ -41,3 +49,8 @@ func plainFrames4(mbufs **Mbuf, from, n int, mac uint64, r *Run) (taken int, byt
 //
 //go:noescape
 func plainSixteens4(mbufs **Mbuf, n int, mac uint64, heads *Head, size *uint16, dst *uint32) (taken int, bytes uint64, protocols uint8)
+
+// plainSixteens6 is plainSixteens4 for IPv6.
+//
+//go:noescape
+func plainSixteens6(mbufs **Mbuf, n int, mac uint64, heads *Head, size *uint16, dst **[16]byte) (taken int, bytes uint64, protocols uint8)

@@ -12,3 +12,6 @@ func (r *Run) Plain4(mbufs []*Mbuf, mac uint64) (n int, bytes uint64, protocols 
 
 // sixteens4 finds none on processors for which there is no assembly.
 func (r *Run) sixteens4([]*Mbuf, uint64) (n int, bytes uint64, protocols uint8) { return 0, 0, 0 }
+
+// sixteens6 is sixteens4 for IPv6.
+func (r *Run) sixteens6([]*Mbuf, uint64) (n int, bytes uint64, protocols uint8) { return 0, 0, 0 }

@@ -22,8 +22,25 @@ func plainFrame(proto uint8, size int) []byte {
 	return f
 }
 
+// plainFrame6 is a frame that Plain6 takes, with size bytes of payload.
+func plainFrame6(proto uint8, size int) []byte {
+	f := make([]byte, EthernetLen+IPv6HeaderLen+size)
+	copy(f, []byte{2, 0, 0, 0, 1, 1, 2, 0, 0, 0, 9, 9, 0x86, 0xdd, 0x61, 3, 5, 7, byte(size >> 8), byte(size), proto, 64, 0x20, 1, 13, 0xb8})
+	copy(f[38:], []byte{0x20, 1, 13, 0xb8, 9})
+	if proto == ProtoUDP {
+		binary.BigEndian.PutUint16(f[58:], uint16(size))
+	}
+	return f
+}
+
 // neighbour is a plain frame to put others among, of a length that sixteens are made of.
-func neighbour(i int) []byte { return plainFrame([]uint8{ProtoTCP, ProtoUDP}[i%2], 20+i%2) }
+func neighbour(i int, ipv6 bool) []byte {
+	proto, size := []uint8{ProtoTCP, ProtoUDP}[i%2], 20+i%2
+	if ipv6 {
+		return plainFrame6(proto, size)
+	}
+	return plainFrame(proto, size)
+}
 
 // FuzzPlain4: assembly and Go take the same frames and say the same of them.
 // Source: FF-2, FF-4.
@@ -40,88 +57,136 @@ func FuzzPlain4(f *testing.F) {
 // comparePlain4 gives a frame among others to both, up to 31 by the seed. It returns how
 // many are plain, and of how many.
 func comparePlain4(t *testing.T, frame []byte, flags uint64, cut uint16, seed uint8) (plain, all int) {
-	if all = 3; seed&2 != 0 {
+	mbufs, place := among(frame, false, flags, cut, seed)
+	a, b := new(Run), new(Run)
+	n, bytes, protocols := a.Plain4(mbufs, testMAC)
+	wantN, wantBytes, wantProtocols := b.plain4(mbufs, testMAC)
+	if n != wantN || bytes != wantBytes || protocols != wantProtocols || !slices.Equal(a.Heads[:n], b.Heads[:n]) ||
+		!slices.Equal(a.Size[:n], b.Size[:n]) || !slices.Equal(a.Dst4[:n], b.Dst4[:n]) {
+		t.Fatalf("%d frames, %d bytes, protocols %x, want %d, %d, %x\n%x", n, bytes, protocols, wantN, wantBytes, wantProtocols, frame)
+	}
+	if k, _, _ := a.sixteens4(mbufs, testMAC); vector && n == len(mbufs) && flags == 0 && mbufs[place].DataLen >= 44 && k != n&^15 {
+		t.Fatalf("of %d plain frames %d were taken at once\n%x", n, k, frame)
+	}
+	return n, len(mbufs)
+}
+
+// comparePlain6 is comparePlain4 for IPv6, where the Go version is what is left without
+// sixteens.
+func comparePlain6(t *testing.T, frame []byte, flags uint64, cut uint16, seed uint8) (plain, all int) {
+	mbufs, _ := among(frame, true, flags, cut, seed)
+	a, b := new(Run), new(Run)
+	n, bytes, protocols := a.Plain6(mbufs, testMAC)
+	able := vector
+	vector = false
+	wantN, wantBytes, wantProtocols := b.Plain6(mbufs, testMAC)
+	vector = able
+	if n != wantN || bytes != wantBytes || protocols != wantProtocols || !slices.Equal(a.Heads[:n], b.Heads[:n]) ||
+		!slices.Equal(a.Size[:n], b.Size[:n]) || !slices.Equal(a.Dst6[:n], b.Dst6[:n]) {
+		t.Fatalf("%d frames, %d bytes, protocols %x, want %d, %d, %x\n%x", n, bytes, protocols, wantN, wantBytes, wantProtocols, frame)
+	}
+	if k, _, _ := a.sixteens6(mbufs, testMAC); vector && n == len(mbufs) && k != n&^15 {
+		t.Fatalf("of %d plain frames %d were taken at once\n%x", n, k, frame)
+	}
+	return n, len(mbufs)
+}
+
+// testMAC is the destination of plainFrame.
+var testMAC = binary.LittleEndian.Uint64([]byte{2, 0, 0, 0, 1, 1, 0, 0})
+
+// among puts a frame, shorter by cut, among plain ones. It returns its place.
+func among(frame []byte, ipv6 bool, flags uint64, cut uint16, seed uint8) (mbufs []*Mbuf, place int) {
+	all := 3
+	if seed&2 != 0 {
 		all = 16 + int(seed>>4)
 	}
-	place := int(seed>>2) % all
-	var mbufs []*Mbuf
+	place = int(seed>>2) % all
 	const headroom = 16
-	memory := make([]byte, all*(headroom+64)+len(frame))
+	memory := make([]byte, all*(headroom+96)+len(frame))
 	for i := range all {
-		f := neighbour(i)
+		f := neighbour(i, ipv6)
 		if i == place {
 			f = frame
 		}
-		buffer := memory[:headroom+max(64, len(f))]
+		buffer := memory[:headroom+max(96, len(f))]
 		memory = memory[len(buffer):]
 		copy(buffer[headroom:], f)
 		m := &Mbuf{BufAddr: unsafe.Pointer(&buffer[0]), DataOff: headroom, DataLen: uint16(len(f))}
 		if mbufs = append(mbufs, m); i == place {
-			if seed&1 != 0 && len(f) >= EthernetLen+IPv4HeaderLen { // what is behind the checksum is looked at
+			if seed&1 != 0 && !ipv6 && len(f) >= EthernetLen+IPv4HeaderLen { // what is behind the checksum is looked at
 				h := (*IPv4)(buffer[headroom+EthernetLen:])
 				h.UpdateChecksum(h[:])
 			}
 			m.OlFlags, m.DataLen = flags, m.DataLen-min(m.DataLen, cut&63)
 		}
 	}
-	mac := binary.LittleEndian.Uint64([]byte{2, 0, 0, 0, 1, 1, 0, 0})
-	a, b := new(Run), new(Run)
-	n, bytes, protocols := a.Plain4(mbufs, mac)
-	wantN, wantBytes, wantProtocols := b.plain4(mbufs, mac)
-	if n != wantN || bytes != wantBytes || protocols != wantProtocols || !slices.Equal(a.Heads[:n], b.Heads[:n]) ||
-		!slices.Equal(a.Size[:n], b.Size[:n]) || !slices.Equal(a.Dst4[:n], b.Dst4[:n]) {
-		t.Fatalf("%d frames, %d bytes, protocols %x, want %d, %d, %x\n%x", n, bytes, protocols, wantN, wantBytes, wantProtocols, frame)
-	}
-	if k, _, _ := a.sixteens4(mbufs, mac); vector && n == all && flags == 0 && mbufs[place].DataLen >= 44 && k != n&^15 {
-		t.Fatalf("of %d plain frames %d were taken at once\n%x", n, k, frame)
-	}
-	return n, all
+	return mbufs, place
 }
 
-// What the fuzzer does, at random: mutants of plain frames, in any octet that is looked at,
+// FuzzPlain6: sixteen frames at once, and one by one, are the same. Source: FF-2, FF-14.
+func FuzzPlain6(f *testing.F) {
+	for _, size := range []int{7, 8, 19, 20, 26, 100} {
+		f.Add(plainFrame6(ProtoUDP, size), uint64(0), uint16(0), uint8(2))
+		f.Add(plainFrame6(ProtoTCP, size), uint64(RxIPCksumBad), uint16(2), uint8(0xff))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte, flags uint64, cut uint16, seed uint8) {
+		comparePlain6(t, frame, flags, cut, seed)
+	})
+}
+
+// What the fuzzers do, at random: mutants of plain frames, in any octet that is looked at,
 // and each value of the octets that have bounds, at every place among sixteen.
-// FF-2, FF-4
-func TestPlain4(t *testing.T) {
+// FF-2, FF-4, FF-14
+func TestPlainFrames(t *testing.T) {
 	if !vector {
 		t.Log("this processor does not judge sixteen frames at once")
 	}
-	rng, whole, cuts := rand.New(rand.NewPCG(1, 2)), 0, 0
-	compare := func(f []byte, flags uint64, cut uint16, seed uint8) {
-		if n, all := comparePlain4(t, f, flags, cut, seed); n == all {
-			whole++
-		} else {
-			cuts++
-		}
-	}
-	for at, proto := range map[int]uint8{17: ProtoUDP, 22: ProtoUDP, 26: ProtoTCP, 30: ProtoTCP, 39: ProtoUDP, 40: ProtoTCP} {
-		for octet := range 256 {
-			f := plainFrame(proto, 26)
-			if at == 40 {
-				f[17] = byte(octet) // the length, of TCP
-			} else {
-				f[at] = byte(octet)
+	for _, family := range []struct {
+		name    string
+		frame   func(proto uint8, size int) []byte
+		compare func(t *testing.T, frame []byte, flags uint64, cut uint16, seed uint8) (plain, all int)
+		bounds  map[int]uint8 // octets of which each value is tried, and the protocol
+		octets  int           // that are looked at
+	}{
+		{"ipv4", plainFrame, comparePlain4, map[int]uint8{17: ProtoUDP, 22: ProtoUDP, 26: ProtoTCP, 30: ProtoTCP, 39: ProtoUDP, 17 - 64: ProtoTCP}, 42},
+		{"ipv6", plainFrame6, comparePlain6, map[int]uint8{19: ProtoUDP, 21: ProtoUDP, 22: ProtoTCP, 38: ProtoTCP, 59: ProtoUDP, 19 - 64: ProtoTCP}, 62},
+	} {
+		t.Run(family.name, func(t *testing.T) {
+			rng, whole, cuts := rand.New(rand.NewPCG(1, 2)), 0, 0
+			compare := func(f []byte, flags uint64, cut uint16, seed uint8) {
+				if n, all := family.compare(t, f, flags, cut, seed); n == all {
+					whole++
+				} else {
+					cuts++
+				}
 			}
-			compare(f, 0, 0, uint8(octet)<<2|3)
-		}
-	}
-	octets := []uint8{0, 1, 2, 6, 8, 17, 20, 28, 40, 127, 128, 223, 224, 255}
-	flags := []uint64{0, 0, 0, RxIPCksumGood, RxIPCksumBad, RxIPCksumMask, RxVLANStripped}
-	for range 150_000 {
-		f := plainFrame([]uint8{ProtoUDP, ProtoTCP}[rng.IntN(2)], 8+rng.IntN(30))
-		for range rng.IntN(3) {
-			if at := rng.IntN(42); rng.IntN(2) == 0 {
-				f[at] = octets[rng.IntN(len(octets))]
-			} else {
-				f[at] ^= 1 << rng.IntN(8)
+			for at, proto := range family.bounds {
+				for octet := range 256 {
+					f := family.frame(proto, 26)
+					f[at&63] = byte(octet)
+					compare(f, 0, 0, uint8(octet)<<2|3)
+				}
 			}
-		}
-		cut := uint16(0)
-		if rng.IntN(4) == 0 {
-			cut = uint16(rng.Uint32())
-		}
-		compare(f, flags[rng.IntN(len(flags))], cut, uint8(rng.Uint32()))
-	}
-	if whole < 25_000 || cuts < 25_000 {
-		t.Errorf("%d runs were whole, %d were not", whole, cuts)
+			octets := []uint8{0, 1, 2, 6, 8, 17, 20, 28, 40, 127, 128, 223, 224, 254, 255}
+			flags := []uint64{0, 0, 0, RxIPCksumGood, RxIPCksumBad, RxIPCksumMask, RxVLANStripped}
+			for range 100_000 {
+				f := family.frame([]uint8{ProtoUDP, ProtoTCP}[rng.IntN(2)], 8+rng.IntN(30))
+				for range rng.IntN(3) {
+					if at := rng.IntN(family.octets); rng.IntN(2) == 0 {
+						f[at] = octets[rng.IntN(len(octets))]
+					} else {
+						f[at] ^= 1 << rng.IntN(8)
+					}
+				}
+				cut := uint16(0)
+				if rng.IntN(4) == 0 {
+					cut = uint16(rng.Uint32())
+				}
+				compare(f, flags[rng.IntN(len(flags))], cut, uint8(rng.Uint32()))
+			}
+			if whole < 15_000 || cuts < 15_000 {
+				t.Errorf("%d runs were whole, %d were not", whole, cuts)
+			}
+		})
 	}
 }

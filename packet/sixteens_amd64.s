@@ -24,7 +24,17 @@ DATA of16<>+56(SB)/4, $20         // of IPv4's
 // Verdict and State: HasPorts, Continue.
 DATA of16<>+60(SB)/4, $0x140e000e
 DATA of16<>+64(SB)/4, $0x00010800
-GLOBL of16<>(SB), RODATA|NOPTR, $68
+// Of IPv6: ethertype and version are these; what a frame has before the payload; what
+// a packet has; TCP's header; of martian6, 0, 0xfe and 0xff, less 1; the end of a head.
+DATA of16<>+68(SB)/4, $0x00f0ffff
+DATA of16<>+72(SB)/4, $0x0060dd86
+DATA of16<>+76(SB)/4, $54
+DATA of16<>+80(SB)/4, $40
+DATA of16<>+84(SB)/4, $20
+DATA of16<>+88(SB)/4, $252
+DATA of16<>+92(SB)/4, $0x280e0036
+DATA of16<>+96(SB)/4, $0x00010900
+GLOBL of16<>(SB), RODATA|NOPTR, $100
 
 // Bytes of each lane: the first two turned round and widened, and all four turned round.
 DATA length<>+0(SB)/8, $0x8080040580800001
@@ -95,6 +105,27 @@ GLOBL swap4<>(SB), RODATA|NOPTR, $16
 #define HEAD(Q, I) \
 	MOVQ ends-160+Q*8(SP), R9  \
 	MOVQ R9, (I*Head__size+Head_Len)(R8)
+
+// HEADS stores the ends of all heads, which Z3 and Z4 hold by halves of every four.
+#define HEADS \
+	VMOVDQU64 Z3, ends-160(SP) \
+	VMOVDQU64 Z4, ends-96(SP)  \
+	HEAD(0, 0) \
+	HEAD(1, 1) \
+	HEAD(8, 2) \
+	HEAD(9, 3) \
+	HEAD(2, 4) \
+	HEAD(3, 5) \
+	HEAD(10, 6) \
+	HEAD(11, 7) \
+	HEAD(4, 8) \
+	HEAD(5, 9) \
+	HEAD(12, 10) \
+	HEAD(13, 11) \
+	HEAD(6, 12) \
+	HEAD(7, 13) \
+	HEAD(14, 14) \
+	HEAD(15, 15)
 
 // func plainSixteens4(mbufs **Mbuf, n int, mac uint64, heads *Head, size *uint16, dst *uint32) (taken int, bytes uint64, protocols uint8)
 //
@@ -206,30 +237,159 @@ next:
 	VPADDD.BCST of16<>+64(SB), Z2, Z2
 	VPUNPCKLDQ Z2, Z1, Z3
 	VPUNPCKHDQ Z2, Z1, Z4
-	VMOVDQU64 Z3, ends-160(SP)
-	VMOVDQU64 Z4, ends-96(SP)
-	HEAD(0, 0)
-	HEAD(1, 1)
-	HEAD(8, 2)
-	HEAD(9, 3)
-	HEAD(2, 4)
-	HEAD(3, 5)
-	HEAD(10, 6)
-	HEAD(11, 7)
-	HEAD(4, 8)
-	HEAD(5, 9)
-	HEAD(12, 10)
-	HEAD(13, 11)
-	HEAD(6, 12)
-	HEAD(7, 13)
-	HEAD(14, 14)
-	HEAD(15, 15)
+	HEADS
 	ADDQ R11, bytes+56(FP)
 	ADDQ $16, AX
 	ADDQ $128, BX
 	ADDQ $(16*Head__size), R8
 	ADDQ $32, DI
 	ADDQ $64, DX
+	JMP  next
+
+done:
+	MOVQ AX, taken+48(FP)
+	XORL AX, AX
+	KORTESTW K5, K5
+	JZ   tcp
+	ORL  $17, AX
+
+tcp:
+	KORTESTW K6, K6
+	JZ   all
+	ORL  $6, AX
+
+all:
+	MOVB AX, protocols+64(FP)
+	VZEROUPPER
+	RET
+
+// FRAME6 is FRAME for IPv6, whose destinations are told by their places. What may be UDP's
+// length goes on the stack, too: it is out of the row's reach.
+#define FRAME6(I, F) \
+	MOVQ    ((I)*8)(BX), R9    \
+	MOVWLZX Mbuf_DataLen(R9), R10 \
+	CMPL    R10, $62           \
+	JLT     done               \
+	ADDQ    R10, R11           \
+	MOVW    R10, length-32+(I)*2(SP) \
+	MOVWLZX Mbuf_DataOff(R9), F \
+	ADDQ    Mbuf_BufAddr(R9), F \
+	ORQ     Mbuf_OlFlags(R9), R13 \
+	MOVQ    F, ((I)*Head__size+Head_Data)(R8) \
+	LEAQ    38(F), R9          \
+	MOVQ    R9, ((I)*8)(DX)    \
+	MOVWLZX 58(F), R9          \
+	MOVW    R9, udp-192+(I)*2(SP) \
+	MOVQ    0(F), R10          \
+	XORQ    SI, R10            \
+	ORQ     R10, R12
+
+#define PAIR6(I, Y, Z) \
+	FRAME6(I, R15)             \
+	VMOVDQU 12(R15), Y         \
+	FRAME6(I+4, R15)           \
+	VINSERTI64X4 $1, 12(R15), Z, Z
+
+// OTHER6 keeps of K1 the lanes whose third byte of Z needs no second look.
+#define OTHER6(Z) \
+	VPSRLD  $16, Z, Z11        \
+	VPANDD  Z27, Z11, Z11      \
+	VPSUBD  Z28, Z11, Z11      \
+	VPCMPUD $2, Z29, Z11, K1, K1
+
+// func plainSixteens6(mbufs **Mbuf, n int, mac uint64, heads *Head, size *uint16, dst **[16]byte) (taken int, bytes uint64, protocols uint8)
+//
+// The frame's 192 bytes: udp, 32; ends, 128; length, 32.
+TEXT ·plainSixteens6(SB), NOSPLIT, $192-65
+	MOVQ mbufs+0(FP), BX
+	MOVQ n+8(FP), CX
+	MOVQ mac+16(FP), SI
+	MOVQ heads+24(FP), R8
+	MOVQ size+32(FP), DI
+	MOVQ dst+40(FP), DX
+	XORL AX, AX
+	MOVQ AX, bytes+56(FP)
+	KXORW K5, K5, K5
+	KXORW K6, K6, K6
+	VPBROADCASTD of16<>+68(SB), Z16
+	VPBROADCASTD of16<>+72(SB), Z17
+	VPBROADCASTD of16<>+76(SB), Z20
+	VPBROADCASTD of16<>+80(SB), Z21
+	VPBROADCASTD of16<>+84(SB), Z22
+	VPBROADCASTD of16<>+28(SB), Z23
+	VPBROADCASTD of16<>+32(SB), Z24
+	VPBROADCASTD of16<>+36(SB), Z27
+	VPBROADCASTD of16<>+40(SB), Z28
+	VPBROADCASTD of16<>+88(SB), Z29
+	VPBROADCASTD of16<>+52(SB), Z31
+	VBROADCASTI32X4 length<>(SB), Z25
+
+next:
+	SUBQ $16, CX
+	JLT  done
+	XORL R11, R11
+	XORL R12, R12
+	XORL R13, R13
+	PAIR6(0, Y0, Z0)
+	PAIR6(1, Y1, Z1)
+	PAIR6(2, Y2, Z2)
+	PAIR6(3, Y3, Z3)
+	PAIR6(8, Y4, Z4)
+	PAIR6(9, Y5, Z5)
+	PAIR6(10, Y6, Z6)
+	PAIR6(11, Y7, Z7)
+	SHLQ $16, R12
+	ANDQ $0x40, R13 // RxVLANStripped
+	ORQ  R12, R13
+	JNZ  done
+
+	QUAD(Z0, Z1, Z2, Z3, Z8, Z9, Z10, Z11)
+	QUAD(Z4, Z5, Z6, Z7, Z12, Z13, Z14, Z15)
+	VSHUFI64X2 $0x88, Z12, Z8, Z0 // bytes 12 to 15 of each packet
+	VSHUFI64X2 $0x88, Z13, Z9, Z1 // 16 to 19
+	VSHUFI64X2 $0x88, Z14, Z10, Z2 // 20 to 23
+	VSHUFI64X2 $0xdd, Z14, Z10, Z6 // 36 to 39
+
+	VPANDD  Z16, Z0, Z0
+	VPCMPEQD Z17, Z0, K1
+	OTHER6(Z2)
+	OTHER6(Z6)
+	VPSRLD  $16, Z1, Z1
+	VPSHUFB Z25, Z1, Z1 // the payload's length
+	VPMOVZXWD length-32(SP), Z7
+	VPSUBD  Z20, Z7, Z7
+	VPCMPUD $2, Z7, Z1, K1, K1
+	VPSRLD  $8, Z2, Z7
+	VPANDD  Z27, Z7, Z7
+	VPCMPUD $6, Z28, Z7, K1, K1 // a hop to go
+	VPANDD  Z27, Z2, Z2 // the protocol
+	VPCMPEQD Z24, Z2, K3
+	VPCMPUD $5, Z22, Z1, K3, K3
+	VPMOVZXWD udp-192(SP), Z6
+	VPSHUFB Z25, Z6, Z6
+	VPCMPEQD Z23, Z2, K2
+	VPCMPUD $5, Z31, Z6, K2, K2
+	VPCMPUD $2, Z1, Z6, K2, K2
+	KORW    K2, K3, K4
+	KANDW   K1, K4, K1
+	KORTESTW K1, K1
+	JCC     done // some lane is not plain
+	KORW    K2, K5, K5
+	KORW    K3, K6, K6
+
+	VPADDD  Z21, Z1, Z7
+	VPMOVDW Z7, (DI)
+	VPADDD.BCST of16<>+92(SB), Z1, Z1
+	VPADDD.BCST of16<>+96(SB), Z2, Z2
+	VPUNPCKLDQ Z2, Z1, Z3
+	VPUNPCKHDQ Z2, Z1, Z4
+	HEADS
+	ADDQ R11, bytes+56(FP)
+	ADDQ $16, AX
+	ADDQ $128, BX
+	ADDQ $(16*Head__size), R8
+	ADDQ $32, DI
+	ADDQ $128, DX
 	JMP  next
 
 done:
