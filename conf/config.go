@@ -128,12 +128,14 @@ type Neighbour struct {
 	MAC     MAC        `toml:"mac" json:"mac"`
 }
 
-// FIB bounds the routing table of each VRF. Up to its bound a table takes memory
-// only for what it holds.
+// FIB bounds the routing table of each VRF, and names a file of routes. Up to its bound a
+// table takes memory only for what it holds.
 type FIB struct {
 	MaxRoutesIPv4 int `toml:"max_routes_ipv4" json:"max_routes_ipv4"` // prefixes of all origins: routes, addresses, neighbours
 	MaxRoutesIPv6 int `toml:"max_routes_ipv6" json:"max_routes_ipv6"`
 	MaxNextHops   int `toml:"max_next_hops" json:"max_next_hops"` // gateways, neighbours, interfaces and sets of equal hops
+
+	RoutesFile RoutesFile `toml:"routes_file,omitempty" json:"routes_file,omitzero"` // routes besides those of Config.Routes
 }
 
 // CT sizes the connection tracking tables, one of each family per worker.

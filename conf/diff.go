@@ -58,7 +58,7 @@ func (c *Changes) reloadable(path string) *bool {
 	switch {
 	case top == "rules" || top == "policy":
 		return &c.Rules
-	case top == "routes":
+	case top == "routes", path == routesFileKey:
 		return &c.Routes
 	case top == "neighbours":
 		return &c.Neighbours
@@ -110,6 +110,12 @@ func (c *Changes) compare(path string, old, new reflect.Value) {
 	}
 	if old.Kind() == reflect.Slice && isTable(old.Type().Elem()) {
 		c.compareTables(path, old, new)
+		return
+	}
+	if before, is := old.Addr().Interface().(*RoutesFile); is {
+		if after, _ := new.Addr().Interface().(*RoutesFile); !before.same(after) {
+			c.note(Change{Path: path, Old: before.String(), New: after.String()})
+		}
 		return
 	}
 	if !reflect.DeepEqual(old.Interface(), new.Interface()) {

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,6 +58,9 @@ func (fs Faults) withoutConsequences(later Faults) Faults {
 		faulty[f.Path] = true
 	}
 	return slices.DeleteFunc(later, func(f Fault) bool {
+		if f.File != "" {
+			return false
+		}
 		for path := f.Path; path != ""; path = parent(path) {
 			if faulty[path] {
 				return true
@@ -66,11 +70,21 @@ func (fs Faults) withoutConsequences(later Faults) Faults {
 	})
 }
 
-// locate fills in the file and the lines and sorts by line.
+// locate fills in the file and the lines and sorts by line; those that have them, of
+// another file, come last.
 func (fs Faults) locate(file string, lines lineIndex) {
 	for i := range fs {
-		fs[i].File = file
-		fs[i].Line = lines.of(fs[i].Path)
+		if fs[i].File == "" {
+			fs[i].File, fs[i].Line = file, lines.of(fs[i].Path)
+		}
 	}
-	slices.SortStableFunc(fs, func(a, b Fault) int { return a.Line - b.Line })
+	elsewhere := func(f Fault) int {
+		if f.File == file {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(fs, func(a, b Fault) int {
+		return cmp.Or(elsewhere(a)-elsewhere(b), a.Line-b.Line)
+	})
 }

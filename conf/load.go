@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 
@@ -38,11 +39,29 @@ func Load(path string, known ...string) (*Config, error) {
 	return Parse(path, doc, known...)
 }
 
-// Parse makes a Config of a TOML document. name stands for the file in faults.
+// ParseSent is Parse for a document that a client of a running switch has sent. Its routes
+// file has to be the one that the switch reads already: what we may read clients may not.
+func ParseSent(running *Config, name string, doc []byte, known ...string) (*Config, error) {
+	return parse(name, doc, func(f *RoutesFile) string {
+		if allowed := running.FIB.RoutesFile.Path; f.Path != "" && f.Path != allowed {
+			return fmt.Sprintf("%q is not the file that the switch reads already, which is %q; another can only be named in the file that the switch was started from",
+				f.Path, allowed)
+		}
+		return ""
+	}, known)
+}
+
+// Parse makes a Config of a TOML document. name stands for the file in faults, and a routes
+// file is looked for beside it.
 //
 // The error is Faults with everything that is wrong, in the order of the file,
 // except that a syntax error hides all else. known is as for Validate.
 func Parse(name string, doc []byte, known ...string) (*Config, error) {
+	return parse(name, doc, func(*RoutesFile) string { return "" }, known)
+}
+
+// parse is Parse; mayRead says why a routes file may not be read.
+func parse(name string, doc []byte, mayRead func(*RoutesFile) (fault string), known []string) (*Config, error) {
 	if fault := bounds(doc); fault != "" {
 		return nil, Faults{{File: name, Message: fault}}
 	}
@@ -56,6 +75,13 @@ func Parse(name string, doc []byte, known ...string) (*Config, error) {
 	d.table(&place{}, tree, reflect.ValueOf(&c).Elem())
 	inheritMTU(&c, d.mtus)
 
+	routes := &c.FIB.RoutesFile
+	routes.locate(filepath.Dir(name))
+	if fault := mayRead(routes); fault != "" {
+		d.faults.add(routesFileKey, "%s", fault)
+	} else {
+		d.faults = append(d.faults, routes.read()...)
+	}
 	faults := append(d.faults, d.faults.withoutConsequences(c.Validate(known...))...)
 	if len(faults) > 0 {
 		faults.locate(name, indexLines(string(doc)))

@@ -1,6 +1,10 @@
 package conf
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
 
 // linkLocalIPv6 is never routed. Source: RFC 4291 section 2.5.6.
 var linkLocalIPv6 = netip.MustParsePrefix("fe80::/10")
@@ -12,22 +16,48 @@ type routeKey struct {
 }
 
 func (v *validator) routes() {
-	seen := make(map[routeKey]int, len(v.c.Routes))
+	file := &v.c.FIB.RoutesFile
+	seen := make(map[routeKey]int, len(v.c.Routes)+len(file.routes))
 	for i := range v.c.Routes {
-		r, at := &v.c.Routes[i], element("routes", i)
-		v.within(at+".vrf", r.VRF, 0, maxVRF, "")
-		if !v.routePrefix(at+".prefix", r) {
-			continue
-		}
-		key := routeKey{r.VRF, r.Prefix}
-		if other, taken := seen[key]; taken {
-			v.faults.add(at+".prefix", "%s is the prefix of routes[%d]", r.Prefix, other)
-		} else {
-			seen[key] = i
-		}
-		v.nextHops(at, r)
-		v.routeMTU(at+".mtu", r)
+		v.route(element("routes", i), i, &v.c.Routes[i], seen)
 	}
+	before := len(v.faults)
+	for i := range file.routes {
+		first := len(v.faults)
+		v.route("", len(v.c.Routes)+i, &file.routes[i], seen)
+		for j := first; j < len(v.faults); j++ {
+			f := &v.faults[j]
+			f.File, f.Line, f.Path = file.Path, int(file.lines[i]), strings.TrimPrefix(f.Path, ".")
+		}
+		if len(v.faults)-before >= maxRoutesFaults {
+			v.faults = append(v.faults, Fault{File: file.Path, Line: int(file.lines[i]), Message: "more faults may follow; the rest was not looked at"})
+			return
+		}
+	}
+}
+
+// route checks the i-th of all routes; at is its path, "" in the routes file.
+func (v *validator) route(at string, i int, r *Route, seen map[routeKey]int) {
+	v.within(at+".vrf", r.VRF, 0, maxVRF, "")
+	if !v.routePrefix(at+".prefix", r) {
+		return
+	}
+	key := routeKey{r.VRF, r.Prefix}
+	if other, taken := seen[key]; taken {
+		v.faults.add(at+".prefix", "%s is the prefix of %s", r.Prefix, v.routeName(other))
+	} else {
+		seen[key] = i
+	}
+	v.nextHops(at, r)
+	v.routeMTU(at+".mtu", r)
+}
+
+// routeName tells the i-th of all routes.
+func (v *validator) routeName(i int) string {
+	if i < len(v.c.Routes) {
+		return element("routes", i)
+	}
+	return fmt.Sprintf("line %d", v.c.FIB.RoutesFile.lines[i-len(v.c.Routes)])
 }
 
 // routeMTU checks the MTU of a route, which has none when it is 0.
@@ -264,8 +294,10 @@ func (v *validator) onLink() map[string]prefixSet {
 		}
 		reach[h.Port][prefix] = true
 	}
-	for i := range v.c.Routes {
-		r := &v.c.Routes[i]
+	for r := range v.c.AllRoutes() {
+		if r.Port == "" && len(r.Hops) == 0 {
+			continue // as nearly all of a large table
+		}
 		for _, h := range r.NextHops() {
 			add(r.Prefix, &h)
 		}

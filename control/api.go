@@ -216,7 +216,7 @@ func (s *Switch) postReload(r *http.Request) (any, error) {
 	if name == "" {
 		name = "configuration"
 	}
-	next, err := conf.Parse(name, doc, s.knownPolicies()...)
+	next, err := conf.ParseSent(s.Config(), name, doc, s.knownPolicies()...)
 	if err != nil {
 		return nil, err
 	}

@@ -156,8 +156,10 @@ func vrfsOf(c *conf.Config) []int {
 	for i := range c.Ports {
 		vrfs = append(vrfs, c.Ports[i].VRF)
 	}
-	for i := range c.Routes {
-		vrfs = append(vrfs, c.Routes[i].VRF)
+	for r := range c.AllRoutes() {
+		if !slices.Contains(vrfs, r.VRF) {
+			vrfs = append(vrfs, r.VRF)
+		}
 	}
 	slices.Sort(vrfs)
 	return slices.Compact(vrfs)

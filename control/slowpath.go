@@ -81,8 +81,7 @@ func (s *Switch) tell(c *conf.Config) {
 		tables[m.VRF] = m.Table
 	}
 	var routes []slowpath.ToldRoute
-	for i := range c.Routes {
-		r := &c.Routes[i]
+	for r := range c.AllRoutes() {
 		table, mirrored := tables[r.VRF]
 		if !mirrored || r.Type != conf.RouteUnicast {
 			continue // the fast path answers for what leads nowhere before the kernel sees it

@@ -112,11 +112,10 @@ func (s *Switch) neighbours(c *conf.Config) map[neighbourKey]fib.MAC {
 // routes translates the configuration's routes, by table.
 func (s *Switch) routes(c *conf.Config) ([][]fib.Route, error) {
 	all := make([][]fib.Route, len(s.vrfs))
-	for i := range c.Routes {
-		r := &c.Routes[i]
+	for r := range c.AllRoutes() {
 		vrf := slices.Index(s.vrfs, r.VRF)
 		if vrf < 0 {
-			return nil, fmt.Errorf("routes[%d].vrf: VRF %d had no port or route at start: restart to add it", i, r.VRF)
+			return nil, fmt.Errorf("route %s: VRF %d had no port or route at start: restart to add it", r.Prefix, r.VRF)
 		}
 		all[vrf] = append(all[vrf], s.route(r))
 	}

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -203,6 +204,9 @@ with. On any fault the last configuration runs on.`,
 			query, doc := url.Values{}, []byte(nil)
 			if f.config != "" {
 				query.Set("name", f.config)
+				if path, err := filepath.Abs(f.config); err == nil { // a routes file is named relative to it
+					query.Set("name", path)
+				}
 				if doc, err = os.ReadFile(f.config); err != nil {
 					return usageError{fmt.Errorf("configuration: %w", err)}
 				}
