@@ -15,7 +15,11 @@ const (
 	icmpHeader = 8
 	quotedL4   = 8 // RFC 792: of what follows the quoted header, at least
 	errorTTL   = 64
-	errorTOS   = 0xc0 // internetwork control. Source: RFC 1812 4.3.2.5
+
+	// An error has the type of service of the packet that it is about, and internetwork
+	// control for its precedence. Source: RFC 1812 4.3.2.5; RFC 1349 section 3.
+	errorPrecedence = 0xc0
+	typeOfService   = 0x1e
 )
 
 // errorCode is an Answer on the wire: type and code per family.
@@ -127,7 +131,7 @@ func buildError4(e, p *packet.Packet, in *Interface) {
 	quote = quote[:min(len(quote), maxError4-headers, room)]
 	l3 := makeRoom(e, packet.EtherIPv4, headers+len(quote))
 	h := (*packet.IPv4)(l3)
-	*h = packet.IPv4{0: 0x45, 1: errorTOS, 8: errorTTL, 9: packet.ProtoICMP}
+	*h = packet.IPv4{0: 0x45, 1: errorPrecedence | p.Network()[1]&typeOfService, 8: errorTTL, 9: packet.ProtoICMP}
 	h.SetTotalLen(len(l3))
 	from := in.sourceFor(sourceOf(p)).As4()
 	copy(h[12:16], from[:])

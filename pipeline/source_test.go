@@ -131,3 +131,20 @@ func TestGroupFramesAreNotAnswered(t *testing.T) {
 		}
 	}
 }
+
+// An IPv4 error has the type of service of the packet that it is about, and its own
+// precedence, as Linux has it. FF-10; RFC 1812 4.3.2.5
+func TestTypeOfServiceOfErrors(t *testing.T) {
+	w := newWorld(t)
+	for tos, want := range map[uint8]uint8{0: 0xc0, 0x10: 0xd0, 0xb8: 0xd8, 0xe1: 0xc0, 0xff: 0xde} {
+		ip := ip4(a4, b4, layers.IPProtocolUDP)
+		ip.TTL, ip.TOS = 1, tos
+		out := w.send(0, frame(ip, udp(1, 2), data(8)))[0]
+		if len(out) != 1 {
+			t.Fatalf("%d answers", len(out))
+		}
+		if got := decode(t, out[0]).NetworkLayer().(*layers.IPv4).TOS; got != want {
+			t.Errorf("about %#x: %#x, want %#x", tos, got, want)
+		}
+	}
+}
