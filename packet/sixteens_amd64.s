@@ -34,7 +34,10 @@ DATA of16<>+84(SB)/4, $20
 DATA of16<>+88(SB)/4, $252
 DATA of16<>+92(SB)/4, $0x280e0036
 DATA of16<>+96(SB)/4, $0x00010900
-GLOBL of16<>(SB), RODATA|NOPTR, $100
+// Bytes of a frame that are looked at, at least: of IPv4, of IPv6.
+DATA of16<>+100(SB)/4, $44
+DATA of16<>+104(SB)/4, $62
+GLOBL of16<>(SB), RODATA|NOPTR, $108
 
 // Bytes of each lane: the first two turned round and widened, and all four turned round.
 DATA length<>+0(SB)/8, $0x8080040580800001
@@ -44,15 +47,39 @@ DATA swap4<>+0(SB)/8, $0x0405060700010203
 DATA swap4<>+8(SB)/8, $0x0c0d0e0f08090a0b
 GLOBL swap4<>(SB), RODATA|NOPTR, $16
 
+// LENGTHS fills Z31 with the lengths of the frames, none of which is below that at LEAST.
+#define LENGTHS(LEAST) \
+	XORL R10, R10              \
+	VMOVDQU64 0(BX), Z0        \
+	VMOVDQU64 64(BX), Z1       \
+	KXNORW  K1, K1, K1         \
+	KXNORW  K2, K2, K2         \
+	VPXORD  Z2, Z2, Z2         \
+	VPXORD  Z3, Z3, Z3         \
+	VPGATHERQD Mbuf_DataLen(R10)(Z0*1), K1, Y2 \
+	VPGATHERQD Mbuf_DataLen(R10)(Z1*1), K2, Y3 \
+	VINSERTI64X4 $1, Y3, Z2, Z31 \
+	VPANDD  Z19, Z31, Z31      \
+	VPCMPUD.BCST $5, of16<>+LEAST(SB), Z31, K1 \
+	KORTESTW K1, K1            \
+	JCC     done
+
+// BYTES makes AX the sum of Z22, which has that of the lengths of all frames taken.
+#define BYTES \
+	VSHUFI64X2 $0x4e, Z22, Z22, Z0 \
+	VPADDD  Z22, Z0, Z0        \
+	VSHUFI64X2 $0xb1, Z0, Z0, Z1 \
+	VPADDD  Z1, Z0, Z0         \
+	VPSHUFD $0x4e, Z0, Z1      \
+	VPADDD  Z1, Z0, Z0         \
+	VPSHUFD $0xb1, Z0, Z1      \
+	VPADDD  Z1, Z0, Z0         \
+	VMOVD   X0, AX
+
 // FRAME finds packet I's frame: F. What all packets must have in common is gathered in R12
-// and R13, and the lengths on the stack.
+// and R13.
 #define FRAME(I, F) \
 	MOVQ    ((I)*8)(BX), R9      \
-	MOVWLZX Mbuf_DataLen(R9), R10 \
-	CMPL    R10, $44           \
-	JLT     done               \
-	ADDQ    R10, R11           \
-	MOVW    R10, length-32+(I)*2(SP) \
 	MOVWLZX Mbuf_DataOff(R9), F \
 	ADDQ    Mbuf_BufAddr(R9), F \
 	MOVQ    F, ((I)*Head__size+Head_Data)(R8)      \
@@ -103,13 +130,13 @@ GLOBL swap4<>(SB), RODATA|NOPTR, $16
 
 // HEAD stores what is at Q on the stack as the last 8 bytes of head I.
 #define HEAD(Q, I) \
-	MOVQ ends-160+Q*8(SP), R9  \
+	MOVQ ends-128+Q*8(SP), R9  \
 	MOVQ R9, (I*Head__size+Head_Len)(R8)
 
 // HEADS stores the ends of all heads, which Z3 and Z4 hold by halves of every four.
 #define HEADS \
-	VMOVDQU64 Z3, ends-160(SP) \
-	VMOVDQU64 Z4, ends-96(SP)  \
+	VMOVDQU64 Z3, ends-128(SP) \
+	VMOVDQU64 Z4, ends-64(SP)  \
 	HEAD(0, 0) \
 	HEAD(1, 1) \
 	HEAD(8, 2) \
@@ -129,8 +156,8 @@ GLOBL swap4<>(SB), RODATA|NOPTR, $16
 
 // func plainSixteens4(mbufs **Mbuf, n int, mac uint64, heads *Head, size *uint16, dst *uint32) (taken int, bytes uint64, protocols uint8)
 //
-// The frame's 160 bytes: ends, 128; length, 32.
-TEXT ·plainSixteens4(SB), NOSPLIT, $160-65
+// The frame's 128 bytes: ends.
+TEXT ·plainSixteens4(SB), NOSPLIT, $128-65
 	MOVQ mbufs+0(FP), BX
 	MOVQ n+8(FP), CX
 	MOVQ mac+16(FP), SI
@@ -138,7 +165,7 @@ TEXT ·plainSixteens4(SB), NOSPLIT, $160-65
 	MOVQ size+32(FP), DI
 	MOVQ dst+40(FP), DX
 	XORL AX, AX
-	MOVQ AX, bytes+56(FP)
+	VPXORD Z22, Z22, Z22
 	KXORW K5, K5, K5 // lanes that ever had UDP
 	KXORW K6, K6, K6 // or TCP
 	VPBROADCASTD of16<>+0(SB), Z16
@@ -147,21 +174,19 @@ TEXT ·plainSixteens4(SB), NOSPLIT, $160-65
 	VPBROADCASTD of16<>+12(SB), Z19
 	VPBROADCASTD of16<>+16(SB), Z20
 	VPBROADCASTD of16<>+20(SB), Z21
-	VPBROADCASTD of16<>+24(SB), Z22
 	VPBROADCASTD of16<>+28(SB), Z23
 	VPBROADCASTD of16<>+32(SB), Z24
 	VPBROADCASTD of16<>+36(SB), Z27
 	VPBROADCASTD of16<>+40(SB), Z28
 	VPBROADCASTD of16<>+44(SB), Z29
 	VPBROADCASTD of16<>+48(SB), Z30
-	VPBROADCASTD of16<>+52(SB), Z31
 	VBROADCASTI32X4 length<>(SB), Z25
 	VBROADCASTI32X4 swap4<>(SB), Z26
 
 next:
 	SUBQ $16, CX
 	JLT  done
-	XORL R11, R11
+	LENGTHS(100)
 	XORL R12, R12
 	XORL R13, R13
 	PAIR(0, Y0, Z0)
@@ -204,8 +229,7 @@ next:
 	UNICAST(Z4)
 
 	VPSHUFB Z25, Z1, Z1 // the total length
-	VPMOVZXWD length-32(SP), Z7
-	VPSUBD  Z20, Z7, Z7
+	VPSUBD  Z20, Z31, Z7
 	VPCMPUD $2, Z7, Z1, K1, K1
 	VPCMPUD $5, Z21, Z1, K1, K1
 	VPSRLD  $16, Z2, Z7
@@ -213,12 +237,12 @@ next:
 	VPCMPUD $6, Z28, Z7, K1, K1 // a hop to go
 	VPSRLD  $24, Z2, Z2 // the protocol
 	VPCMPEQD Z24, Z2, K3
-	VPCMPUD $5, Z22, Z1, K3, K3
+	VPCMPUD.BCST $5, of16<>+24(SB), Z1, K3, K3
 	VPSRLD  $16, Z6, Z6 // UDP's length
 	VPSHUFB Z25, Z6, Z6
 	VPSUBD.BCST of16<>+56(SB), Z1, Z7
 	VPCMPEQD Z23, Z2, K2
-	VPCMPUD $5, Z31, Z6, K2, K2
+	VPCMPUD.BCST $5, of16<>+52(SB), Z6, K2, K2
 	VPCMPUD $2, Z7, Z6, K2, K2
 	KORW    K2, K3, K4
 	KANDW   K1, K4, K1
@@ -238,7 +262,7 @@ next:
 	VPUNPCKLDQ Z2, Z1, Z3
 	VPUNPCKHDQ Z2, Z1, Z4
 	HEADS
-	ADDQ R11, bytes+56(FP)
+	VPADDD Z31, Z22, Z22
 	ADDQ $16, AX
 	ADDQ $128, BX
 	ADDQ $(16*Head__size), R8
@@ -248,6 +272,8 @@ next:
 
 done:
 	MOVQ AX, taken+48(FP)
+	BYTES
+	MOVQ AX, bytes+56(FP)
 	XORL AX, AX
 	KORTESTW K5, K5
 	JZ   tcp
@@ -267,11 +293,6 @@ all:
 // length goes on the stack, too: it is out of the row's reach.
 #define FRAME6(I, F) \
 	MOVQ    ((I)*8)(BX), R9    \
-	MOVWLZX Mbuf_DataLen(R9), R10 \
-	CMPL    R10, $62           \
-	JLT     done               \
-	ADDQ    R10, R11           \
-	MOVW    R10, length-32+(I)*2(SP) \
 	MOVWLZX Mbuf_DataOff(R9), F \
 	ADDQ    Mbuf_BufAddr(R9), F \
 	ORQ     Mbuf_OlFlags(R9), R13 \
@@ -279,7 +300,7 @@ all:
 	LEAQ    38(F), R9          \
 	MOVQ    R9, ((I)*8)(DX)    \
 	MOVWLZX 58(F), R9          \
-	MOVW    R9, udp-192+(I)*2(SP) \
+	MOVW    R9, udp-160+(I)*2(SP) \
 	MOVQ    0(F), R10          \
 	XORQ    SI, R10            \
 	ORQ     R10, R12
@@ -299,8 +320,8 @@ all:
 
 // func plainSixteens6(mbufs **Mbuf, n int, mac uint64, heads *Head, size *uint16, dst **[16]byte) (taken int, bytes uint64, protocols uint8)
 //
-// The frame's 192 bytes: udp, 32; ends, 128; length, 32.
-TEXT ·plainSixteens6(SB), NOSPLIT, $192-65
+// The frame's 160 bytes: udp, 32; ends, 128.
+TEXT ·plainSixteens6(SB), NOSPLIT, $160-65
 	MOVQ mbufs+0(FP), BX
 	MOVQ n+8(FP), CX
 	MOVQ mac+16(FP), SI
@@ -308,26 +329,25 @@ TEXT ·plainSixteens6(SB), NOSPLIT, $192-65
 	MOVQ size+32(FP), DI
 	MOVQ dst+40(FP), DX
 	XORL AX, AX
-	MOVQ AX, bytes+56(FP)
+	VPXORD Z22, Z22, Z22
 	KXORW K5, K5, K5
 	KXORW K6, K6, K6
 	VPBROADCASTD of16<>+68(SB), Z16
 	VPBROADCASTD of16<>+72(SB), Z17
 	VPBROADCASTD of16<>+76(SB), Z20
 	VPBROADCASTD of16<>+80(SB), Z21
-	VPBROADCASTD of16<>+84(SB), Z22
+	VPBROADCASTD of16<>+12(SB), Z19
 	VPBROADCASTD of16<>+28(SB), Z23
 	VPBROADCASTD of16<>+32(SB), Z24
 	VPBROADCASTD of16<>+36(SB), Z27
 	VPBROADCASTD of16<>+40(SB), Z28
 	VPBROADCASTD of16<>+88(SB), Z29
-	VPBROADCASTD of16<>+52(SB), Z31
 	VBROADCASTI32X4 length<>(SB), Z25
 
 next:
 	SUBQ $16, CX
 	JLT  done
-	XORL R11, R11
+	LENGTHS(104)
 	XORL R12, R12
 	XORL R13, R13
 	PAIR6(0, Y0, Z0)
@@ -356,19 +376,18 @@ next:
 	OTHER6(Z6)
 	VPSRLD  $16, Z1, Z1
 	VPSHUFB Z25, Z1, Z1 // the payload's length
-	VPMOVZXWD length-32(SP), Z7
-	VPSUBD  Z20, Z7, Z7
+	VPSUBD  Z20, Z31, Z7
 	VPCMPUD $2, Z7, Z1, K1, K1
 	VPSRLD  $8, Z2, Z7
 	VPANDD  Z27, Z7, Z7
 	VPCMPUD $6, Z28, Z7, K1, K1 // a hop to go
 	VPANDD  Z27, Z2, Z2 // the protocol
 	VPCMPEQD Z24, Z2, K3
-	VPCMPUD $5, Z22, Z1, K3, K3
-	VPMOVZXWD udp-192(SP), Z6
+	VPCMPUD.BCST $5, of16<>+84(SB), Z1, K3, K3
+	VPMOVZXWD udp-160(SP), Z6
 	VPSHUFB Z25, Z6, Z6
 	VPCMPEQD Z23, Z2, K2
-	VPCMPUD $5, Z31, Z6, K2, K2
+	VPCMPUD.BCST $5, of16<>+52(SB), Z6, K2, K2
 	VPCMPUD $2, Z1, Z6, K2, K2
 	KORW    K2, K3, K4
 	KANDW   K1, K4, K1
@@ -384,7 +403,7 @@ next:
 	VPUNPCKLDQ Z2, Z1, Z3
 	VPUNPCKHDQ Z2, Z1, Z4
 	HEADS
-	ADDQ R11, bytes+56(FP)
+	VPADDD Z31, Z22, Z22
 	ADDQ $16, AX
 	ADDQ $128, BX
 	ADDQ $(16*Head__size), R8
@@ -394,6 +413,8 @@ next:
 
 done:
 	MOVQ AX, taken+48(FP)
+	BYTES
+	MOVQ AX, bytes+56(FP)
 	XORL AX, AX
 	KORTESTW K5, K5
 	JZ   tcp
