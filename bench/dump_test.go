@@ -51,6 +51,7 @@ func TestResidentFlowsAreAskedForByName(t *testing.T) {
 		{Options{Scenarios: []string{dump}, Flows: []int{1_000_000, 5}}, 1},
 		{Options{Scenarios: []string{dump, expiry}}, len(dumpSizes) + len(expirySizes)},
 		{Options{Scenarios: []string{expiry}, Flows: []int{10_000_000}}, 1},
+		{Options{Scenarios: []string{expiry, dump}, Flows: []int{largestResident}}, 2},
 	} {
 		if got := residentsOf(&c.o); len(got) != c.want {
 			t.Errorf("%+v: %v", c.o, got)

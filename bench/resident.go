@@ -24,10 +24,11 @@ func residentsOf(o *Options) (list []resident) {
 		scenario string
 		sizes    []int
 	}{{dump, dumpSizes}, {expiry, expirySizes}} {
-		for _, n := range of.sizes {
-			if slices.Contains(o.Scenarios, of.scenario) && (len(o.Flows) == 0 || slices.Contains(o.Flows, n)) {
-				list = append(list, resident{of.scenario, n})
-			}
+		if !slices.Contains(o.Scenarios, of.scenario) {
+			continue
+		}
+		for _, n := range sizesOf(o, of.sizes, largestResident) {
+			list = append(list, resident{of.scenario, n})
 		}
 	}
 	return list
@@ -83,16 +84,17 @@ func (p *processes) resident(ctx context.Context, r resident, s *setup) (m sampl
 	return m, err
 }
 
-// awaitFlows returns when a switch has filled its table.
+// awaitFlows returns when a switch has filled its table, for which it has time by its size.
 func awaitFlows(ctx context.Context, c *child, n int, socket string) error {
 	var now dumpReport
+	limit := startLimit + time.Duration(n)*10*time.Microsecond
 	ask := reporter(socket)
 	for begun := time.Now(); now.Flows.IPv4 < uint64(n); {
 		if err := errors.Join(c.pass(50*time.Millisecond), ctx.Err()); err != nil {
 			return err
 		}
-		if err := ask(&now); time.Since(begun) > startLimit {
-			return errors.Join(err, fmt.Errorf("after %v there are %d of %d flows", startLimit, now.Flows.IPv4, n))
+		if err := ask(&now); time.Since(begun) > limit {
+			return errors.Join(err, fmt.Errorf("after %v there are %d of %d flows", limit, now.Flows.IPv4, n))
 		}
 	}
 	return nil

@@ -17,6 +17,21 @@ const (
 // tableSizes are the numbers of entries measured.
 var tableSizes = []int{1_000, 64 << 10, 1 << 20, 10_000_000}
 
+// Sizes that are measured only where they are asked for, for they take 8 GB of memory: of the
+// largest table, and of resident flows in it with room for those beside them.
+const (
+	largestTable    = 50_000_000 // as configurations allow
+	largestResident = largestTable - 2*max(dumpTraffic, expiryTraffic)
+)
+
+// sizesOf returns those of the sizes that were asked for, and the largest if it was.
+func sizesOf(o *Options, sizes []int, largest int) []int {
+	if len(o.Flows) == 0 {
+		return sizes
+	}
+	return slices.DeleteFunc(append(slices.Clone(sizes), largest), func(n int) bool { return !slices.Contains(o.Flows, n) })
+}
+
 // tableSample is what one process found out about a table, in ns per entry.
 type tableSample struct{ insertNs, lookupNs float64 }
 
@@ -26,9 +41,7 @@ func tablesOf(o *Options) []int {
 	if !wanted {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(tableSizes), func(n int) bool {
-		return len(o.Flows) > 0 && !slices.Contains(o.Flows, n)
-	})
+	return sizesOf(o, tableSizes, largestTable)
 }
 
 // tableContenders are our table and DPDK's, each with its two rows. A run gives

@@ -77,6 +77,7 @@ func TestTablesWithPeersOnly(t *testing.T) {
 		"no peers":       {Options{}, 0},
 		"all":            {Options{Peers: true}, 4},
 		"other scenario": {Options{Peers: true, Scenarios: []string{stateful}}, 0},
+		"largest":        {Options{Peers: true, Flows: []int{1000, largestTable}}, 2},
 		"size":           {Options{Peers: true, Scenarios: []string{tableInsert}, Flows: []int{1000, 60000}}, 1},
 	} {
 		if got := tablesOf(&c.o); len(got) != c.want {
