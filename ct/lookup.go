@@ -34,8 +34,10 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 		t.prefetchWindows(heads.From(at), t.candidates[at:])
 	}
 	for at < len(pkts) {
-		if at += t.touchAny(heads.From(at), t.candidates[at:], now, timeouts); at == len(pkts) {
-			return
+		if t.candidates[at] != 0 {
+			if at += t.touchAny(heads.From(at), t.candidates[at:], now, timeouts); at == len(pkts) {
+				return
+			}
 		}
 		if p := &pkts[at]; p.Verdict == packet.Continue {
 			t.lookup(p, t.candidates[at], now, timeouts)
@@ -45,7 +47,8 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	}
 }
 
-// lookup joins a packet to its flow, of which candidate may be the one.
+// lookup joins a packet to its flow, of which candidate is the first with its tag, or 0 if
+// there is none.
 func (t *Table) lookup(p *packet.Packet, candidate, now uint32, timeouts *Timeouts) {
 	switch {
 	case p.Key1 == 0:
@@ -56,11 +59,12 @@ func (t *Table) lookup(p *packet.Packet, candidate, now uint32, timeouts *Timeou
 		return
 	}
 	flow := candidate
-	if f := t.flow(flow); f.k0 != p.Key0 || f.k1 != p.Key1 || t.isIPv6(flow) {
-		if flow = t.find(p); flow == 0 {
-			t.miss(p)
-			return
-		}
+	if f := t.flow(flow); flow != 0 && (f.k0 != p.Key0 || f.k1 != p.Key1 || t.isIPv6(flow)) {
+		flow = t.find(p)
+	}
+	if flow == 0 {
+		t.miss(p)
+		return
 	}
 	t.joinBy(p, flow, now, timeouts)
 }

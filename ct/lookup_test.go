@@ -104,7 +104,7 @@ func TestCandidatesAreRight(t *testing.T) {
 func slowly(t *Table, nowNs int64, of tuple, l4 ...byte) packet.Packet {
 	var p packet.Packet
 	load(&p, &t.secret, of, 0, l4...)
-	if t.lookup(&p, 0, Tick(nowNs), DefaultTimeouts()); p.State == packet.CtNew && p.Flow == 0 {
+	if t.lookup(&p, t.seek(p.Hash), Tick(nowNs), DefaultTimeouts()); p.State == packet.CtNew && p.Flow == 0 {
 		t.Confirm(&p, nowNs, DefaultTimeouts())
 	}
 	return p

@@ -293,7 +293,7 @@ func (w *wire) trackAlone(dir int, s seg) packet.Packet {
 	}
 	var p packet.Packet
 	load(&p, &w.table.secret, of, 0, tcpBytes(s)...)
-	w.table.lookup(&p, 0, Tick(w.now), DefaultTimeouts())
+	w.table.lookup(&p, w.table.seek(p.Hash), Tick(w.now), DefaultTimeouts())
 	if p.State == packet.CtNew && p.Flow == 0 {
 		w.table.Confirm(&p, w.now, DefaultTimeouts())
 	}
