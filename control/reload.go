@@ -199,10 +199,7 @@ func (s *Switch) deleteNeighbours(done *journal, before, after map[neighbourKey]
 
 // setRoutes gives each table its routes; a table takes all of them or none.
 func (s *Switch) setRoutes(done *journal, next *conf.Config) error {
-	before, err := s.routes(s.Config())
-	if err != nil {
-		return err
-	}
+	running := s.Config()
 	after, err := s.routes(next)
 	if err != nil {
 		return err
@@ -211,7 +208,13 @@ func (s *Switch) setRoutes(done *journal, next *conf.Config) error {
 		if err := table.SetRoutes(after[i]); err != nil {
 			return fmt.Errorf("vrf %d: %w", s.vrfs[i], err)
 		}
-		done.note(func() error { return table.SetRoutes(before[i]) })
+		done.note(func() error { // a list of a million, which is not made unless it is wanted
+			before, err := s.routes(running)
+			if err != nil {
+				return err
+			}
+			return table.SetRoutes(before[i])
+		})
 	}
 	return nil
 }

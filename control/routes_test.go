@@ -45,7 +45,7 @@ func TestRoutesFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	doc := strings.Replace(twoPorts, "[[ports]]", "[fib]\nroutes_file = \""+file+"\"\n[[ports]]", 1)
+	doc := strings.Replace(twoPorts, "max_next_hops", "routes_file = \""+file+"\"\nmax_next_hops", 1)
 	write(file, "198.51.100.0/24 via 10.2.2.2\nblackhole 203.0.113.0/24 vrf 3\n")
 	s := startTest(t, doc)
 	write(source, string(s.Config().TOML())) // with the sockets of the test

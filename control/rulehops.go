@@ -28,7 +28,7 @@ func (s *Switch) holdHops(c *conf.Config) (heldHops, error) {
 			continue
 		}
 		table := s.tables[slices.Index(s.vrfs, way.VRF)]
-		id, err := table.Hold(s.route(&way))
+		id, err := table.Hold(route(&way, s.hops(&way)))
 		if err != nil {
 			held.release()
 			return nil, fmt.Errorf("rules[%d]: %w", i, err)

@@ -112,23 +112,34 @@ func (s *Switch) neighbours(c *conf.Config) map[neighbourKey]fib.MAC {
 // routes translates the configuration's routes, by table.
 func (s *Switch) routes(c *conf.Config) ([][]fib.Route, error) {
 	all := make([][]fib.Route, len(s.vrfs))
+	single := map[conf.Hop][]fib.Hop{} // next hops that many routes have alone
 	for r := range c.AllRoutes() {
 		vrf := slices.Index(s.vrfs, r.VRF)
 		if vrf < 0 {
 			return nil, fmt.Errorf("route %s: VRF %d had no port or route at start: restart to add it", r.Prefix, r.VRF)
 		}
-		all[vrf] = append(all[vrf], s.route(r))
+		key := conf.Hop{Via: r.Via, Port: r.Port}
+		hops, known := single[key]
+		if !known || key == (conf.Hop{}) {
+			hops = s.hops(r)
+			single[key] = hops
+		}
+		all[vrf] = append(all[vrf], route(r, hops))
 	}
 	return all, nil
 }
 
-// route translates one.
-func (s *Switch) route(r *conf.Route) fib.Route {
-	route := fib.Route{Prefix: r.Prefix, Type: routeType(r.Type), MTUBytes: r.MTU, Counters: r.Counters}
+// route translates one, but for its next hops.
+func route(r *conf.Route, hops []fib.Hop) fib.Route {
+	return fib.Route{Prefix: r.Prefix, Type: routeType(r.Type), Hops: hops, MTUBytes: r.MTU, Counters: r.Counters}
+}
+
+// hops translates a route's next hops.
+func (s *Switch) hops(r *conf.Route) (hops []fib.Hop) {
 	for _, h := range r.NextHops() {
-		route.Hops = append(route.Hops, fib.Hop{Via: h.Via, Iface: s.index[h.Port], Weight: h.Weight})
+		hops = append(hops, fib.Hop{Via: h.Via, Iface: s.index[h.Port], Weight: h.Weight})
 	}
-	return route
+	return hops
 }
 
 func routeType(t conf.RouteType) fib.RouteType {
