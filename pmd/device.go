@@ -58,10 +58,10 @@ func (d device) kernelInterface() string {
 	return name
 }
 
-// check finds the faults that DPDK reports in a roundabout way.
-func (d device) check() error {
+// check finds the faults that DPDK reports in a roundabout way, or not at all.
+func (d device) check(hugePages bool) error {
 	if d.pci {
-		return checkPCI("/sys/bus/pci", d.name)
+		return checkPCI("/sys/bus/pci", d.name, hugePages)
 	}
 	if d.driver.kernelInterface {
 		name := d.kernelInterface()
@@ -87,7 +87,10 @@ func (d device) check() error {
 
 // checkPCI says whether the device exists and is bound to a driver that DPDK can use.
 // root is /sys/bus/pci, a parameter so that tests need no NIC.
-func checkPCI(root, address string) error {
+//
+// Without an IOMMU between, the device is told physical addresses. Of memory that is not in
+// huge pages DPDK tells virtual ones, and the device writes there, whoever's that is.
+func checkPCI(root, address string, hugePages bool) error {
 	dir := filepath.Join(root, "devices", address)
 	if _, err := os.Stat(dir); err != nil {
 		return refusal{fmt.Sprintf("no PCI device %s: see 'dpdk-devbind.py --status-dev net'", address), fs.ErrNotExist}
@@ -100,8 +103,16 @@ func checkPCI(root, address string) error {
 	if err != nil {
 		return fmt.Errorf("PCI device %s is bound to no driver: 'dpdk-devbind.py -b vfio-pci %s'", address, address)
 	}
+	group, _ := os.ReadFile(filepath.Join(dir, "iommu_group", "name"))
+	physical := strings.TrimSpace(string(group)) == "vfio-noiommu"
 	switch name := filepath.Base(target); name {
-	case "vfio-pci", "uio_pci_generic", "igb_uio", "mlx4_core", "mlx5_core", "mana", "bnxt_en":
+	case "uio_pci_generic", "igb_uio":
+		physical = true
+		fallthrough
+	case "vfio-pci", "mlx4_core", "mlx5_core", "mana", "bnxt_en":
+		if physical && !hugePages {
+			return fmt.Errorf("PCI device %s is bound to %s without an IOMMU, which takes huge pages: reserve some (/sys/kernel/mm/hugepages/*/nr_hugepages), or boot with an IOMMU and bind it to vfio-pci", address, name)
+		}
 		return nil
 	default:
 		return fmt.Errorf("PCI device %s is in use by kernel driver %s: 'ip link set dev ... down' and 'dpdk-devbind.py -b vfio-pci %s'", address, name, address)
@@ -128,6 +139,10 @@ func (d device) explain(err error) error {
 		return refusal{fmt.Sprintf("unknown argument %q: %s takes %s", key, d.driver.name, strings.Join(d.driver.args, ", ")), failed}
 	}
 	switch {
+	case d.pci && strings.Contains(failed.Reason, "error 12 "): // ENOMEM, which the kernel gives beyond RLIMIT_MEMLOCK
+		return refusal{failed.Reason + ": the memory must be locked, allow it with 'ulimit -l unlimited' (LimitMEMLOCK=infinity in systemd)", failed}
+	case d.pci && (errors.Is(err, fs.ErrPermission) || strings.Contains(failed.Reason, "Permission denied")):
+		return refusal{failed.Reason + ": run as root, or give this user the device's file in /dev/vfio and 'ulimit -l unlimited'", failed}
 	case strings.Contains(failed.Reason, "failed to parse device"):
 		return refusal{fmt.Sprintf("%q is neither a PCI address nor a software device: try one of %s", d.name, driverNames()), failed}
 	case errors.Is(err, fs.ErrPermission) || strings.Contains(failed.Reason, "not permitted"):

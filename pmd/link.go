@@ -26,5 +26,8 @@ func (p *Port) Link() (Link, error) {
 			return Link{}, p.fail("link", err)
 		}
 	}
+	if !link.Up {
+		link.SpeedMbit = 0 // vmxnet3 goes on to say what it would be
+	}
 	return link, nil
 }

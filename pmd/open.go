@@ -53,7 +53,7 @@ func (r *Runtime) open(c PortConfig) (*Port, error) {
 			return nil, refusal{fmt.Sprintf("device %s was port %s, and %s keeps it until the process ends: take another number", dev.name, other.name, dev.driver.name), fs.ErrExist}
 		}
 	}
-	if err := dev.check(); err != nil {
+	if err := dev.check(r.options.HugePages); err != nil {
 		return nil, err
 	}
 	if dev.driver.tune != nil {

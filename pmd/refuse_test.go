@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ffwd/bindings"
 )
 
 // wantRefusal checks an error: one line that contains every word, and of a kind.
@@ -158,11 +160,38 @@ func TestCheckPCI(t *testing.T) {
 	add("0000:03:00.1", "0x020000", "ixgbe")
 	add("0000:03:00.2", "0x020000", "")
 	add("0000:03:00.3", "0x010802", "nvme")
-	if err := checkPCI(root, "0000:03:00.0"); err != nil {
+	add("0000:03:00.4", "0x020000", "uio_pci_generic")
+	add("0000:03:00.5", "0x020000", "vfio-pci")
+	group := filepath.Join(root, "devices", "0000:03:00.5", "iommu_group")
+	if err := os.Mkdir(group, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(group, "name"), []byte("vfio-noiommu\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{"0000:03:00.0", "0000:03:00.4", "0000:03:00.5"} {
+		if err := checkPCI(root, address, true); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := checkPCI(root, "0000:03:00.0", false); err != nil {
 		t.Error(err)
 	}
-	wantRefusal(t, checkPCI(root, "0000:03:00.1"), nil, "ixgbe", "dpdk-devbind.py -b vfio-pci 0000:03:00.1")
-	wantRefusal(t, checkPCI(root, "0000:03:00.2"), nil, "no driver", "dpdk-devbind.py -b vfio-pci 0000:03:00.2")
-	wantRefusal(t, checkPCI(root, "0000:03:00.3"), nil, "no network device")
-	wantRefusal(t, checkPCI(root, "0000:04:00.0"), fs.ErrNotExist, "0000:04:00.0")
+	wantRefusal(t, checkPCI(root, "0000:03:00.4", false), nil, "0000:03:00.4", "uio_pci_generic", "huge pages")
+	wantRefusal(t, checkPCI(root, "0000:03:00.5", false), nil, "0000:03:00.5", "vfio-pci without an IOMMU", "huge pages")
+	wantRefusal(t, checkPCI(root, "0000:03:00.1", false), nil, "ixgbe", "dpdk-devbind.py -b vfio-pci 0000:03:00.1")
+	wantRefusal(t, checkPCI(root, "0000:03:00.2", false), nil, "no driver", "dpdk-devbind.py -b vfio-pci 0000:03:00.2")
+	wantRefusal(t, checkPCI(root, "0000:03:00.3", false), nil, "no network device")
+	wantRefusal(t, checkPCI(root, "0000:04:00.0", false), fs.ErrNotExist, "0000:04:00.0")
+}
+
+// What DPDK says of a device that this user may not have, and what to do about it.
+func TestExplainPCI(t *testing.T) {
+	d := device{name: "0000:03:00.0", pci: true}
+	for _, tt := range []struct{ reason, remedy string }{
+		{"Cannot open /dev/vfio/3: Permission denied", "give this user the device's file"},
+		{"Cannot set up DMA remapping, error 12 (Cannot allocate memory)", "ulimit -l unlimited"},
+	} {
+		wantRefusal(t, d.explain(&bindings.Error{Op: "probe", Reason: tt.reason, Errno: 1}), nil, tt.reason+": ", tt.remedy)
+	}
 }

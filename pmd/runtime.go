@@ -120,7 +120,7 @@ func Start(o Options) (*Runtime, error) {
 	for _, text := range o.PCIDevices {
 		d, err := parseDevice(text)
 		if err == nil {
-			err = d.check()
+			err = d.check(o.HugePages)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("start: %w", err)
