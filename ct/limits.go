@@ -216,6 +216,9 @@ func (t *Table) limited(p *packet.Packet) packet.Reason {
 	if most := t.settings.MaxPerSource; most != 0 && !p.Priority && t.tallies.ofSource(t.sourceOf(p, 0)) >= most {
 		return packet.CtSourceLimit
 	}
+	if p.Limits == [2]uint8{} {
+		return packet.Unfinished
+	}
 	for _, limit := range p.Limits {
 		if limit != 0 && t.atLimit(p, limit) {
 			return packet.CtRuleLimit

@@ -293,13 +293,12 @@ func (t *Table) confirm(p *packet.Packet, from *Range, nowNs int64, timeouts *Ti
 		t.Flows4++
 	}
 	f := t.flow(i)
-	*f = Flow{
-		key:     key{p.Key0, p.Key1},
-		bytes:   [2]uint64{uint64(p.L3Len())},
-		packets: [2]uint32{1},
-		state:   t.start(p, i),
-		mark:    p.CtMark,
-	}
+	// Field by field: a literal is made on the stack in small pieces, which stalls the copy.
+	*f = Flow{}
+	f.k0, f.k1 = p.Key0, p.Key1
+	f.bytes[Original], f.packets[Original] = uint64(p.L3Len()), 1
+	f.state = t.start(p, i)
+	f.mark = p.CtMark
 	if p.Translation != 0 {
 		f.flags |= translated
 	}
