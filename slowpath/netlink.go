@@ -88,7 +88,17 @@ func setUp(fd, receiveBytes int, groups []int) error {
 	return nil
 }
 
+// close may come from anybody at any time, and ends what waits.
 func (s *socket) close() error { return s.file.Close() }
+
+// control calls f with the descriptor, which is not closed meanwhile and perhaps another's.
+func (s *socket) control(f func(fd int) error) error {
+	var failed error
+	if err := s.conn.Control(func(fd uintptr) { failed = f(int(fd)) }); err != nil {
+		return err
+	}
+	return failed
+}
 
 // receive returns the next datagram, valid until the next call. It waits for it
 // until the file's deadline, or not at all.
@@ -116,8 +126,11 @@ func (s *socket) receive(wait bool) ([]byte, error) {
 
 // pending reports whether a datagram, or word of a loss, waits to be received.
 func (s *socket) pending() bool {
-	fds := []unix.PollFd{{Fd: int32(s.file.Fd()), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, 0)
+	n := 0
+	err := s.control(func(fd int) (err error) {
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return err
+	})
 	return n > 0 || err != nil
 }
 
@@ -142,7 +155,10 @@ func (s *socket) barrier() error {
 func (s *socket) request(r *nl.NetlinkRequest, each func(m message)) error {
 	s.seq++
 	r.Seq = s.seq
-	if err := unix.Sendto(int(s.file.Fd()), r.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	err := s.control(func(fd int) error {
+		return unix.Sendto(fd, r.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	})
+	if err != nil {
 		return fmt.Errorf("netlink request: %w", err)
 	}
 	interrupted := false
