@@ -175,6 +175,32 @@ func TestQueries(t *testing.T) {
 	}
 }
 
+// translateAll makes an error one about a translated flow, whatever it quotes: what comes out
+// is as long, and has the right checksum, if what came in had.
+func translateAll(t *testing.T, of tuple, quote []byte, kind uint8) {
+	w := newNATWorld(t, 1, 8)
+	public := netip.MustParseAddr("198.51.100.1")
+	if of.src.Is6() {
+		public = netip.MustParseAddr("2001:db8:5::1")
+	}
+	if left, _ := w.masquerade(of, rangeOf(public, public)); left == nil {
+		t.Fatalf("%v was refused", of)
+	}
+	p := lookup1(w.table, errorAbout(w.table, quote, kind, public))
+	if p.State != packet.CtRelated {
+		return
+	}
+	w.table.Destination(&p)
+	w.table.Source(&p)
+	message, sum := p.Transport(), uint64(0)
+	if p.Is(packet.IsIPv6) {
+		sum = p.IPv6().PseudoSum(packet.ProtoICMPv6, len(message))
+	}
+	if packet.Fold(packet.Sum(sum, message)) != 0xffff {
+		t.Fatalf("the error about %x has a wrong checksum", quote)
+	}
+}
+
 // FuzzQuote: no quoted bytes upset the tracker; an error is related only if they begin with a packet of
 // the flow, as far as the flow's addresses, protocol and ports tell.
 func FuzzQuote(f *testing.F) {
@@ -183,6 +209,10 @@ func FuzzQuote(f *testing.F) {
 	f.Add(ipPacket(udp4(1), l4)[:27], uint8(11))
 	f.Add(ipv6Packet(udp6(1), l4), uint8(1))
 	f.Add(ipv6Packet(udp6(1), l4)[:40], uint8(2))
+	hidden4, hidden6 := udp4(1), udp6(1)
+	hidden4.src, hidden6.src = netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("2001:db8:5::1")
+	f.Add(ipPacket(hidden4, l4), uint8(3))
+	f.Add(ipv6Packet(hidden6, l4), uint8(1))
 	f.Fuzz(func(t *testing.T, quote []byte, kind uint8) {
 		table := newTable(t, MinFlows, MinFlows)
 		send(table, 0, DefaultTimeouts(), udp4(1))
@@ -199,6 +229,7 @@ func FuzzQuote(f *testing.F) {
 			{udp6(1), ipv6Packet(udp6(1), l4), 6, 8, 40},
 		} {
 			p := lookup1(table, errorAbout(table, quote, kind, c.of.src))
+			translateAll(t, c.of, quote, kind)
 			if p.State != packet.CtRelated {
 				continue
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"ffwd/ct"
@@ -113,6 +114,50 @@ func TestRulesTranslate(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, info)
 		}
 	}
+}
+
+// FF-6, CT-3: a connection is translated from its first segment to its last, also those in between that the
+// short way of known connections would take. Both of its tuples go when it ends.
+func TestTranslatedConnection(t *testing.T) {
+	dnat := natRule(policy.DNAT, b4, 80)
+	dnat.Protocol = 6
+	w := newWorld(t, withRules(dnat))
+	to, from := "10.1.1.2.1000 > 10.2.2.2.80", "192.0.2.7.8080 > 10.1.1.2.1000"
+	seq := [2]uint32{1000, 5000}
+	segment := func(dir int, flags string, size int) {
+		t.Helper()
+		tcp := &layers.TCP{SrcPort: 1000, DstPort: 8080, Window: 60000, Seq: seq[dir], Ack: seq[1-dir]}
+		tcp.SYN, tcp.ACK, tcp.FIN, tcp.RST = strings.Contains(flags, "S"), strings.Contains(flags, "A"), strings.Contains(flags, "F"), strings.Contains(flags, "R")
+		f, want := frame(ip4(a4, v4, layers.IPProtocolTCP), tcp, data(size)), to
+		if dir == 1 {
+			tcp.SrcPort, tcp.DstPort = 80, 1000
+			f, want = back(ip4(b4, a4, layers.IPProtocolTCP), tcp, data(size)), from
+		}
+		if !tcp.ACK {
+			tcp.Ack = 0
+		}
+		seq[dir] += uint32(size)
+		if tcp.SYN || tcp.FIN {
+			seq[dir]++
+		}
+		wantLeft(t, fmt.Sprintf("%s in direction %d", flags, dir), w.send(dir, f)[1-dir], want)
+	}
+	segment(0, "S", 0)
+	segment(1, "SA", 0)
+	segment(0, "A", 0)
+	for range 20 {
+		segment(0, "A", 100)
+		segment(1, "A", 200)
+	}
+	if info := w.worker.Table().Info(onlyFlow(w), 0); info.State != ct.TCPEstablished || !info.Assured {
+		t.Errorf("the flow is %+v", info)
+	}
+	segment(0, "FA", 0)
+	segment(1, "FA", 0)
+	segment(0, "A", 0)
+	w.wantTranslations("closed", 1)
+	w.worker.Table().Delete(onlyFlow(w))
+	w.wantTranslations("deleted", 0)
 }
 
 // FF-6: translated packets and others share bursts, and leave in their order, by the short way too.

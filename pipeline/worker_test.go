@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"ffwd/ct"
 	"ffwd/epoch"
 	"ffwd/packet"
+	"ffwd/policy"
 
 	"github.com/gopacket/gopacket/layers"
 )
@@ -192,13 +194,22 @@ func TestBurstBounds(t *testing.T) {
 }
 
 // A poll allocates nothing, whatever it does: forward, create flows, fragment,
-// answer, drop, expire, hold.
+// answer, drop, expire, hold, translate.
 func TestNoAllocation(t *testing.T) {
-	w := newWorld(t, func(c *Config, _ *world) { c.Resolver = quietResolver{} })
+	published := natRule(policy.DNAT, b4, 53)
+	published.Dst = []netip.Prefix{netip.PrefixFrom(v4, 32)}
+	for name, rules := range map[string][]policy.Rule{"plain": nil, "translated": {published, natRule(policy.Masquerade, netip.Addr{})}} {
+		t.Run(name, func(t *testing.T) { noAllocation(t, withRules(rules...)) })
+	}
+}
+
+func noAllocation(t *testing.T, rules option) {
+	w := newWorld(t, func(c *Config, _ *world) { c.Resolver = quietResolver{} }, rules)
 	w.setMTU(576)
 	expired := ip4(a4, b4, layers.IPProtocolUDP)
 	expired.TTL = 1
-	frames := [][]byte{udp4(10), udp6(10), udp4(1000), udp6(1000), frame(expired, udp(1, 2), data(4)), tcpFrame("S"), stranger4(1), stranger6(1), {1, 2, 3}}
+	frames := [][]byte{udp4(10), udp6(10), udp4(1000), udp6(1000), frame(expired, udp(1, 2), data(4)), tcpFrame("S"), stranger4(1), stranger6(1), {1, 2, 3},
+		datagramOf(true, a4, v4, 1, 2), datagramOf(true, a4, v4, 1, 3, make([]byte, 1000)...)}
 	w.rx[0].frames = slices.Repeat(frames, 10)
 	w.worker.poll(true)
 	rx := w.worker.config.Rx[0].Queue.(*testRx)
