@@ -41,7 +41,9 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 		}
 		if p := &pkts[at]; p.Verdict == packet.Continue {
 			t.lookup(p, t.candidates[at], now, timeouts)
-			b.Translated = b.Translated || p.Translation != 0
+			if p.Translation != 0 {
+				b.Translated = true
+			}
 		}
 		at++
 	}
@@ -255,11 +257,6 @@ func (t *Table) refuse(p *packet.Packet) {
 // or an earlier one, the packet joins that flow. It returns false when there may be no
 // such flow, and Refusal says why. Owner worker only. Source: CT-2, CT-6, CT-7.
 func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool {
-	return t.confirm(p, nil, nowNs, timeouts)
-}
-
-// confirm is Confirm with what ConfirmTranslated knows of the packet's source.
-func (t *Table) confirm(p *packet.Packet, from *Range, nowNs int64, timeouts *Timeouts) bool {
 	now := Tick(nowNs)
 	flow := t.find(p)
 	if p.Is(packet.LaterFragment) { // whatever became of the first, this one starts nothing
@@ -277,7 +274,7 @@ func (t *Table) confirm(p *packet.Packet, from *Range, nowNs int64, timeouts *Ti
 			return true
 		}
 	}
-	if p.Translation != 0 && !t.chooseReply(p, from) {
+	if p.Translation != 0 && !t.chooseReply(p) {
 		return false
 	}
 	i := t.admit(p)

@@ -16,8 +16,12 @@ const portTries = 128
 // twin: one that no flow has, and whose packets come to this worker. The port that the
 // packet has is the first choice. It returns false if there is none to be had, and
 // refusal says so; Translation is 0 afterwards if nothing is translated after all.
-func (t *Table) chooseReply(p *packet.Packet, from *Range) bool {
+func (t *Table) chooseReply(p *packet.Packet) bool {
 	w, came := t.twin(p.Translation), t.came(p)
+	var from *Range
+	if t.named {
+		from = &t.from
+	}
 	reply := oneWay{src: endpoint{w.ends.high, w.port}, dst: came.src}
 	if from != nil {
 		t.pick(&reply.dst.addr, p, from)

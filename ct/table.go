@@ -78,6 +78,8 @@ type Table struct {
 	wheel     wheel
 	twins     twins
 	owns      func(hash uint64, fold uint16) bool // see Own; nil: all
+	from      Range                               // what ConfirmTranslated tells chooseReply, if named
+	named     bool
 
 	policies *Policies
 	refs     *policyRefs // this worker's references to them

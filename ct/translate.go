@@ -108,7 +108,10 @@ func (t *Table) ConfirmTranslated(p *packet.Packet, from *Range, nowNs int64, ti
 	h := headersOf(p)
 	to := h.address(theDst)
 	copy(to, came.addr[:])
-	ok := t.confirm(p, from, nowNs, timeouts)
+	if t.named = from != nil; t.named {
+		t.from = *from // a pointer would let it escape
+	}
+	ok := t.Confirm(p, nowNs, timeouts)
 	copy(to, goes.addr[:])
 	if !ok {
 		p.Translation = own

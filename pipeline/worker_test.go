@@ -206,10 +206,11 @@ func TestNoAllocation(t *testing.T) {
 func noAllocation(t *testing.T, rules option) {
 	w := newWorld(t, func(c *Config, _ *world) { c.Resolver = quietResolver{} }, rules)
 	w.setMTU(576)
+	fresh := datagramOf(true, a4, v4, 1, 2)
 	expired := ip4(a4, b4, layers.IPProtocolUDP)
 	expired.TTL = 1
 	frames := [][]byte{udp4(10), udp6(10), udp4(1000), udp6(1000), frame(expired, udp(1, 2), data(4)), tcpFrame("S"), stranger4(1), stranger6(1), {1, 2, 3},
-		datagramOf(true, a4, v4, 1, 2), datagramOf(true, a4, v4, 1, 3, make([]byte, 1000)...)}
+		fresh, datagramOf(true, a4, v4, 1, 3, make([]byte, 1000)...)}
 	w.rx[0].frames = slices.Repeat(frames, 10)
 	w.worker.poll(true)
 	rx := w.worker.config.Rx[0].Queue.(*testRx)
@@ -217,6 +218,7 @@ func noAllocation(t *testing.T, rules option) {
 	w.worker.config.Rx[0].Queue = quiet
 	w.worker.tx[0].queue, w.worker.tx[1].queue = freeing{w.pool}, freeing{w.pool}
 	n := testing.AllocsPerRun(100, func() {
+		fresh[35]++ // another flow
 		for _, f := range frames {
 			quiet.frame = f
 			w.worker.poll(true)
