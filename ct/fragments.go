@@ -232,12 +232,16 @@ func (d *datagram) give(p *packet.Packet) {
 	p.Flags |= d.flags
 }
 
+// know notes what give gives, from the first fragment.
+func (d *datagram) know(p *packet.Packet) {
+	d.flowKey, d.flowHash = [2]uint64{p.Key0, p.Key1}, p.Hash
+	d.portsLE, d.flags, d.l4 = p.PortsLE, p.Flags&flowFlags, p.Proto
+}
+
 // learn notes the flow of a datagram, whose first fragment is p, and lets go those that
 // waited for it.
 func (t *Fragments) learn(i uint32, p *packet.Packet, nowNs int64) {
-	d := &t.datagrams[i]
-	d.flowKey, d.flowHash = [2]uint64{p.Key0, p.Key1}, p.Hash
-	d.portsLE, d.flags, d.l4 = p.PortsLE, p.Flags&flowFlags, p.Proto
+	t.datagrams[i].know(p)
 	t.release(i, packet.Unfinished)
 	t.settle(i, nowNs)
 }

@@ -19,6 +19,9 @@ type Dispatch struct {
 	Spread   func(fold uint16) int // see Config.Spread
 
 	singles sync.Pool // of *single
+
+	mu   sync.Mutex // guards sent
+	sent map[uint16]*ct.Latest
 }
 
 // single is a burst of one packet, that it takes to compute a tuple.
@@ -50,10 +53,14 @@ func (d *Dispatch) Owner(iface uint16, frame []byte) int {
 	if p.Verdict != packet.Continue {
 		return 0
 	}
-	if p.Flags&(packet.IsFragment|packet.LaterFragment) == packet.IsFragment {
-		d.Secret.FirstKey(p, snap.Zones[iface])
-	} else {
+	switch {
+	case !p.Is(packet.IsFragment):
 		d.Secret.Tuples(b, snap.Zones)
+	case p.Is(packet.LaterFragment):
+		d.follow(p)
+	default:
+		d.Secret.FirstKey(p, snap.Zones[iface])
+		d.follow(p)
 	}
 	switch {
 	case p.Key1 == 0:
@@ -62,4 +69,19 @@ func (d *Dispatch) Owner(iface uint16, frame []byte) int {
 		return d.Spread(ct.FlowFold(p))
 	}
 	return ct.Owner(p.Hash, d.Workers)
+}
+
+// follow leads the fragments of a datagram where its first one goes.
+func (d *Dispatch) follow(p *packet.Packet) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	latest := d.sent[p.Ingress]
+	if latest == nil {
+		if d.sent == nil {
+			d.sent = map[uint16]*ct.Latest{}
+		}
+		latest = new(ct.Latest)
+		d.sent[p.Ingress] = latest
+	}
+	latest.Follow(p)
 }

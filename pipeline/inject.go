@@ -92,14 +92,17 @@ func (w *Worker) adopt(iface uint16, frame []byte) {
 
 // trackKernel joins the packets to their flows, or begins flows with them. What
 // Parse would leave alone has none. The table may be full: the packet goes out
-// all the same, because a router must answer whoever looks after it. Of fragments the
-// first stands for all: the kernel sends it first.
+// all the same, because a router must answer whoever looks after it. The kernel sends the
+// fragments of a datagram in their order.
 func (w *Worker) trackKernel(b *packet.Burst) {
 	for i := range b.Live() {
 		p := &b.Pkts[i]
 		w.parse.network(p, &w.snap.Interfaces[p.Ingress])
 		if p.Flags&(packet.IsFragment|packet.LaterFragment) == packet.IsFragment && p.Verdict == packet.Continue {
 			w.secret.FirstKey(p, w.snap.Zones[p.Ingress])
+		}
+		if p.Is(packet.IsFragment) && p.Verdict == packet.Continue {
+			w.sent[p.Ingress].Follow(p)
 		}
 	}
 	w.stages[stageTuple].Process(b)

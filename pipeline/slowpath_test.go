@@ -387,6 +387,17 @@ func TestDispatchFindsTheOwner(t *testing.T) {
 	if owners[0] < 20 || owners[1] < 20 {
 		t.Errorf("spread: %v", owners)
 	}
+	for i := range 100 { // fragments go where their first one goes, though others come in between
+		payload := datagram(53, uint16(i), 300)
+		first := part(r4, a4, uint32(i), 17, payload, inThree[0])
+		owner := d.Owner(ifLAN, first)
+		d.Owner(ifLAN, part(r4, a4, uint32(i+1), 17, datagram(53, uint16(i+1), 300), inThree[0]))
+		for _, e := range inThree[1:] {
+			if got := d.Owner(ifLAN, part(r4, a4, uint32(i), 17, payload, e)); got != owner {
+				t.Fatalf("a fragment goes to %d, the first to %d", got, owner)
+			}
+		}
+	}
 	for _, junk := range [][]byte{nil, make([]byte, 13), make([]byte, 14), binary.BigEndian.AppendUint16(make([]byte, 12), 0x0800)} {
 		if owner := d.Owner(ifLAN, junk); owner != 0 {
 			t.Errorf("%x goes to %d", junk, owner)

@@ -336,6 +336,32 @@ func TestRedirectedToUs(t *testing.T) {
 		w.worker.poll(true)
 		wantLeft(t, "the kernel's answer", w.send(1)[0], fmt.Sprintf("%v.2000 > %v.1000", family.dst, family.src))
 		w.wantTranslations("redirected", 1)
+
+		// An answer in fragments, of which only the first tells what it answers.
+		whole := answer[14+20:]
+		proto, headers := uint8(17), 14
+		if family.src.Is6() {
+			whole = answer[14+40:]
+		}
+		payload := append(bytes.Clone(whole[:8]), make([]byte, 292)...)
+		for _, e := range inThree {
+			f := part(family.ours, family.src, 99, proto, payload, e)
+			k.sending = append(k.sending, puntedFrame{iface: ifLAN, frame: f})
+		}
+		w.worker.poll(true)
+		left := w.send(1)[0]
+		if len(left) != len(inThree) {
+			t.Errorf("%d fragments left", len(left))
+		}
+		for i, f := range left {
+			from := netip.AddrFrom4([4]byte(f[headers+12:]))
+			if family.src.Is6() {
+				from = netip.AddrFrom16([16]byte(f[headers+8:]))
+			}
+			if from != family.dst {
+				t.Errorf("fragment %d of the answer comes from %v, want %v", i, from, family.dst)
+			}
+		}
 		punted(t, w, k, 0, datagramOf(true, family.src, family.dst, 1001, 2000), datagramOf(true, family.src, family.dst, 1002, 2000))
 		w.wantTranslations("and no room for another", 2)
 		if _, flows := w.worker.Counters(); flows.Flows4+flows.Flows6 != 2 || w.drops(packet.PuntFull) != 1 {

@@ -81,6 +81,7 @@ type Worker struct {
 	garbage txBuffer       // mbufs to be freed
 	waits   *waits         // what comes back from queues; nil: there are none
 	scratch []*packet.Mbuf // of maxPieces: what is being made
+	sent    []ct.Latest    // by interface: of the fragments that the kernel sent
 	region  *mem.Region
 	bursts  uint64 // counts towards SampleEvery
 	last    uint64 // cycles at the latest poll
@@ -114,6 +115,9 @@ func NewWorker(c Config) (*Worker, error) {
 	w.garbage = txBuffer{mbufs: next()}
 	w.scratch = take(maxPieces)
 	w.copier = w
+	if c.Kernel != nil {
+		w.sent = make([]ct.Latest, len(w.snap.Interfaces))
+	}
 	if c.Resolver != nil {
 		w.holder = newHolder(c.Resolver)
 	}
