@@ -8,6 +8,8 @@ import (
 )
 
 // What the assembly knows of the packets' and the adjacencies' layout.
+//
+//nolint:unused // by Go: they are in go_asm.h
 const (
 	adjacencyL2 = unsafe.Offsetof(fib.Adjacency{}.L2)
 	headBytes   = unsafe.Sizeof(packet.Head{})
