@@ -23,7 +23,7 @@ const (
 	maxAsked = 384
 	// askAgain is how long a question stands. A worker puts one only twice a second;
 	// several workers may put the same at once. Somebody may have flushed what the
-	// kernel knew since the last time, so it is not for us to say that it was asked.
+	// kernel knew since the last time, so what comes sooner is put again behind that.
 	askAgain = 20 * time.Millisecond
 	// answerBy is when the kernel has given up: three questions, a second apart.
 	answerBy = 3500 * time.Millisecond
@@ -55,6 +55,8 @@ type Resolver struct {
 	handle *netlink.Handle
 
 	asked map[Neighbour]time.Time // at most maxAsked
+	again map[Neighbour]struct{}  // of them, those to be put again
+	due   time.Time               // when
 	used  map[Neighbour]uint64    // of stale neighbours
 	fresh time.Time
 
@@ -113,7 +115,7 @@ func (a *Asker) next() (n Neighbour, ok bool) {
 
 // OpenResolver makes a Resolver. Questions wait until Start.
 func OpenResolver(c ResolverConfig) (*Resolver, error) {
-	r := &Resolver{config: c, asked: map[Neighbour]time.Time{}, used: map[Neighbour]uint64{}, fresh: time.Now()}
+	r := &Resolver{config: c, asked: map[Neighbour]time.Time{}, again: map[Neighbour]struct{}{}, used: map[Neighbour]uint64{}, fresh: time.Now()}
 	if c.freshInterval == 0 {
 		r.config.freshInterval = defaultFreshInterval
 	}
@@ -174,7 +176,11 @@ func (r *Resolver) run(ctx context.Context) {
 		}
 		r.bell.asleep.Store(1)
 		if ctx.Err() == nil && !r.waiting() {
-			r.bell.waitUntil(tended.Add(tendInterval))
+			until := tended.Add(tendInterval)
+			if len(r.again) > 0 && r.due.Before(until) {
+				until = r.due
+			}
+			r.bell.waitUntil(until)
 		}
 		r.bell.asleep.Store(0)
 	}
@@ -195,6 +201,12 @@ func (r *Resolver) waiting() bool {
 
 // answer puts the workers' questions to the kernel, one of each in turn.
 func (r *Resolver) answer() {
+	if len(r.again) > 0 && !time.Now().Before(r.due) {
+		for n := range r.again {
+			r.put(n)
+		}
+		clear(r.again)
+	}
 	for more := true; more; {
 		more = false
 		for _, a := range r.askers {
@@ -203,12 +215,24 @@ func (r *Resolver) answer() {
 			}
 			n, ok := a.next()
 			more = more || ok
-			if ok && time.Since(r.asked[n]) >= askAgain {
-				r.asked[n] = time.Now()
-				r.use(n, func(s *ResolverStatus) { s.Asked++ })
+			switch {
+			case !ok:
+			case time.Since(r.asked[n]) >= askAgain:
+				r.put(n)
+			default:
+				if len(r.again) == 0 {
+					r.due = time.Now().Add(askAgain)
+				}
+				r.again[n] = struct{}{}
 			}
 		}
 	}
+}
+
+// put puts a question to the kernel.
+func (r *Resolver) put(n Neighbour) {
+	r.asked[n] = time.Now()
+	r.use(n, func(s *ResolverStatus) { s.Asked++ })
 }
 
 // forget drops the questions that have had their time. What did not answer is
