@@ -25,9 +25,9 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	}
 	now, heads := Tick(b.NowNs), packet.HeadsOf(pkts)
 	t.latestNs, b.Translated = b.NowNs, false
-	t.match(heads)
+	t.match(heads, &t.candidates)
 	if t.Flows6 > 0 {
-		t.prefetchEnds(len(pkts))
+		t.prefetchEnds(t.candidates[:len(pkts)])
 	}
 	at := t.touch(heads, t.candidates[:], now, timeouts)
 	if at < len(pkts) {
@@ -91,8 +91,8 @@ func (t *Table) keyless(p *packet.Packet) {
 }
 
 // matchPlain is match in Go.
-func (t *Table) matchPlain(heads packet.Heads) {
-	homes, candidates := t.lines[:heads.Len()], t.candidates[:heads.Len()]
+func (t *Table) matchPlain(heads packet.Heads, found *[packet.MaxBurst]uint32) {
+	homes, candidates := t.lines[:heads.Len()], found[:heads.Len()]
 	for i := range homes {
 		homes[i] = t.home(heads.At(i).Hash)
 	}

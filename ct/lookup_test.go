@@ -34,7 +34,7 @@ func TestMatch(t *testing.T) {
 		removed = append(removed, hashes[5*i+1])
 		delete(hashes, 5*i+1)
 	}
-	for name, match := range map[string]func(packet.Heads){"match": table.match, "plain": table.matchPlain} {
+	for name, match := range map[string]func(packet.Heads, *[packet.MaxBurst]uint32){"match": table.match, "plain": table.matchPlain} {
 		home, beyond, missed := 0, 0, 0
 		for n := 1; n <= packet.MaxBurst; n++ {
 			pkts, live := make([]packet.Packet, n), map[int]bool{}
@@ -50,7 +50,7 @@ func TestMatch(t *testing.T) {
 					}
 				}
 			}
-			match(packet.HeadsOf(pkts))
+			match(packet.HeadsOf(pkts), &table.candidates)
 			for i := range pkts {
 				hash, got := pkts[i].Hash, table.candidates[i]
 				if got == 0 && live[i] || got != 0 && tag(hashes[got]) != tag(hash) {
@@ -81,13 +81,13 @@ func TestCandidatesAreRight(t *testing.T) {
 	for i := range flows {
 		send(table, 0, DefaultTimeouts(), udp4(i))
 	}
-	for name, match := range map[string]func(packet.Heads){"match": table.match, "plain": table.matchPlain} {
+	for name, match := range map[string]func(packet.Heads, *[packet.MaxBurst]uint32){"match": table.match, "plain": table.matchPlain} {
 		wrong, b := 0, &packet.Burst{N: packet.MaxBurst}
 		for first := 0; first < flows; first += b.N {
 			for i := range b.Live() {
 				load(&b.Pkts[i], &table.secret, udp4((first+i)%flows), 0)
 			}
-			match(packet.HeadsOf(b.Live()))
+			match(packet.HeadsOf(b.Live()), &table.candidates)
 			for i := range b.Live() {
 				if f := table.flow(table.candidates[i]); f.k0 != b.Pkts[i].Key0 || f.k1 != b.Pkts[i].Key1 {
 					wrong++
@@ -211,8 +211,8 @@ func established(t *testing.T, of tuple) (*Table, *packet.Burst) {
 // shortWay returns how many packets of the burst are of the common case.
 func shortWay(table *Table, b *packet.Burst) int {
 	heads := packet.HeadsOf(b.Live())
-	table.match(heads)
-	return table.Join(heads, b.NowNs, DefaultTimeouts())
+	table.match(heads, &table.candidates)
+	return table.touchAny(heads, table.candidates[:], Tick(b.NowNs), DefaultTimeouts())
 }
 
 // CT-3, CT-4: packets of established flows take the short way, in both families. A packet

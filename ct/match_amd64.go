@@ -15,22 +15,22 @@ import (
 // packets before; matchPlain costs 12 (BenchmarkEstablished, 1,000 flows). What lies
 // outside of its home bucket is left to Go: one flow in 120 when the table is full, and
 // new ones.
-func (t *Table) match(heads packet.Heads) {
+func (t *Table) match(heads packet.Heads, found *[packet.MaxBurst]uint32) {
 	hashes, stride := heads.Hashes()
 	prefetchHomes(t.bucketBase, uint64(t.numBuckets), hashes, stride, heads.Len())
-	t.matchSought(heads)
+	t.matchSought(heads, found)
 }
 
 // matchSought is match where the cache has been asked for the buckets.
-func (t *Table) matchSought(heads packet.Heads) {
+func (t *Table) matchSought(heads packet.Heads, found *[packet.MaxBurst]uint32) {
 	hashes, stride := heads.Hashes()
-	n := matchTags(t.bucketBase, uint64(t.numBuckets), t.flowBase, hashes, stride, &t.candidates[0], &t.lines[0], heads.Len())
+	n := matchTags(t.bucketBase, uint64(t.numBuckets), t.flowBase, hashes, stride, &found[0], &t.lines[0], heads.Len())
 	for i, at := range t.lines[:n] {
 		flow := uint32(0)
 		if hash := heads.At(int(at)).Hash; t.bucket(t.home(hash)).passing != 0 {
 			flow = t.seek(hash)
 		}
-		t.candidates[at&(packet.MaxBurst-1)], t.lines[i] = flow, flow
+		found[at&(packet.MaxBurst-1)], t.lines[i] = flow, flow
 	}
 	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &t.lines[0], n)
 }

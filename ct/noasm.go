@@ -6,9 +6,11 @@ import "ffwd/packet"
 
 // These are in Go on processors for which there is no assembly.
 
-func (t *Table) match(heads packet.Heads) { t.matchPlain(heads) }
+func (t *Table) match(heads packet.Heads, found *[packet.MaxBurst]uint32) { t.matchPlain(heads) }
 
-func (t *Table) matchSought(heads packet.Heads) { t.matchPlain(heads) }
+func (t *Table) matchSought(heads packet.Heads, found *[packet.MaxBurst]uint32) {
+	t.matchPlain(heads, found)
+}
 
 func (t *Table) touch(heads packet.Heads, candidates []uint32, now uint32, timeouts *Timeouts) int {
 	return t.touchPlain(heads, candidates, now, timeouts)

@@ -89,6 +89,7 @@ type Table struct {
 	limits  [][2]uint8 // of rules, by flow; those of flows with countedRules
 
 	candidates [packet.MaxBurst]uint32 // scratch of Lookup: candidate flows
+	sought     [packet.MaxBurst]uint32 // what SeekPlain found, until it is called again
 	lines      [packet.MaxBurst]uint32 // indices to prefetch
 
 	region *mem.Region

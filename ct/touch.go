@@ -15,40 +15,44 @@ func (t *Table) SeekPlain(plain []packet.Head, ipv6 bool, zone uint16, tcp bool)
 	heads := packet.HeadsAlone(plain)
 	if ipv6 {
 		t.secret.plainKeys6(plain, zone)
-		t.match(heads)
-		t.prefetchEnds(len(plain))
+		t.match(heads, &t.sought)
+		t.prefetchEnds(t.sought[:len(plain)])
 	} else {
 		t.keysAndHomes(plain, zone)
-		t.matchSought(heads)
+		t.matchSought(heads, &t.sought)
 	}
 	if tcp {
-		t.prefetchWindows(heads, t.candidates[:])
+		t.prefetchWindows(heads, t.sought[:])
 	}
 }
 
+// Found tells whether SeekPlain found a flow for the i-th packet. It may be another's.
+func (t *Table) Found(i int) bool { return t.sought[i&(packet.MaxBurst-1)] != 0 }
+
 // Decisions stores at said what Flow.Decision is of the flows that SeekPlain found for the
-// packets. They may be others' flows: Join will tell. Owner worker only.
-func (t *Table) Decisions(plain []packet.Head, generation uint32, hook Hook, said []uint16) {
-	said, candidates := said[:len(plain)], t.candidates[:len(plain)]
+// packets, of which plain are those from the at-th on. They may be others' flows: Join will
+// tell. Owner worker only.
+func (t *Table) Decisions(plain []packet.Head, at int, generation uint32, hook Hook, said []uint16) {
+	said, candidates := said[:len(plain)], t.sought[at:][:len(plain)]
 	for i := range plain {
 		f := t.flow(candidates[i])
 		said[i] = f.Decision(generation, int((plain[i].Flags^f.flags)/origSwapped&1), hook)
 	}
 }
 
-// Join joins those of the packets given to SeekPlain to their flows that come before the first
-// which needs more than the short loops do, and returns how many. Nothing has happened to
-// the others: they are Lookup's. Owner worker only. Source: CT-1, CT-2.
-func (t *Table) Join(heads packet.Heads, nowNs int64, timeouts *Timeouts) int {
+// Join joins those of the packets given to SeekPlain, of which plain are those from the at-th
+// on, to their flows that come before the first which needs more than the short loops do, and
+// returns how many. Nothing has happened to the others: they are Lookup's. Flows may have come
+// and gone since. Owner worker only. Source: CT-1, CT-2.
+func (t *Table) Join(plain []packet.Head, at int, nowNs int64, timeouts *Timeouts) int {
 	t.latestNs = nowNs
-	return t.touchAny(heads, t.candidates[:], Tick(nowNs), timeouts)
+	return t.touchAny(packet.HeadsAlone(plain), t.sought[at:], Tick(nowNs), timeouts)
 }
 
-// prefetchEnds asks the cache for the addresses of the IPv6 flows among the first n
-// candidates.
-func (t *Table) prefetchEnds(n int) {
+// prefetchEnds asks the cache for the addresses of the IPv6 flows among candidates.
+func (t *Table) prefetchEnds(candidates []uint32) {
 	lines := 0
-	for _, flow := range t.candidates[:n] {
+	for _, flow := range candidates {
 		t.lines[lines&(packet.MaxBurst-1)] = flow - t.first6
 		if t.isIPv6(flow) {
 			lines++

@@ -82,8 +82,9 @@ type Run struct {
 }
 
 // plain4 is Plain4 in Go.
-func (r *Run) plain4(mbufs []*Mbuf, mac uint64) (n int, bytes uint64, protocols uint8) {
-	for i, m := range mbufs[:min(len(mbufs), MaxBurst)] {
+func (r *Run) plain4(mbufs []*Mbuf, at int, mac uint64) (n int, bytes uint64, protocols uint8) {
+	for i := at; i < min(len(mbufs), MaxBurst); i++ {
+		m := mbufs[i]
 		length, flags := m.DataLen, m.OlFlags
 		data := m.Data()
 		f := (*PlainFrame4)(data)
@@ -107,10 +108,10 @@ func (r *Run) plain4(mbufs []*Mbuf, mac uint64) (n int, bytes uint64, protocols 
 }
 
 // Plain6 is Plain4 for IPv6.
-func (r *Run) Plain6(mbufs []*Mbuf, mac uint64) (n int, bytes uint64, protocols uint8) {
+func (r *Run) Plain6(mbufs []*Mbuf, at int, mac uint64) (n int, bytes uint64, protocols uint8) {
 	mbufs = mbufs[:min(len(mbufs), MaxBurst)]
-	n, bytes, protocols = r.sixteens6(mbufs, mac)
-	for i := n; i < len(mbufs); i++ {
+	n, bytes, protocols = r.sixteens6(mbufs, at, mac)
+	for i := at + n; i < len(mbufs); i++ {
 		m := mbufs[i]
 		length := m.DataLen
 		data := m.Data()

@@ -59,13 +59,18 @@ func FuzzPlain4(f *testing.F) {
 func comparePlain4(t *testing.T, frame []byte, flags uint64, cut uint16, seed uint8) (plain, all int) {
 	mbufs, place := among(frame, false, flags, cut, seed)
 	a, b := new(Run), new(Run)
-	n, bytes, protocols := a.Plain4(mbufs, testMAC)
-	wantN, wantBytes, wantProtocols := b.plain4(mbufs, testMAC)
+	n, bytes, protocols := a.Plain4(mbufs, 0, testMAC)
+	wantN, wantBytes, wantProtocols := b.plain4(mbufs, 0, testMAC)
 	if n != wantN || bytes != wantBytes || protocols != wantProtocols || !slices.Equal(a.Heads[:n], b.Heads[:n]) ||
 		!slices.Equal(a.Size[:n], b.Size[:n]) || !slices.Equal(a.Dst4[:n], b.Dst4[:n]) {
 		t.Fatalf("%d frames, %d bytes, protocols %x, want %d, %d, %x\n%x", n, bytes, protocols, wantN, wantBytes, wantProtocols, frame)
 	}
-	if k, _, _ := a.sixteens4(mbufs, testMAC); vector && n == len(mbufs) && flags == 0 && mbufs[place].DataLen >= 44 && k != n&^15 {
+	at := int(seed) % len(mbufs) // from anywhere on
+	got, _, _ := a.Plain4(mbufs, at, testMAC)
+	if want, _, _ := b.plain4(mbufs, at, testMAC); got != want || !slices.Equal(a.Heads[at:at+got], b.Heads[at:at+got]) {
+		t.Fatalf("%d frames from %d on, want %d\n%x", got, at, want, frame)
+	}
+	if k, _, _ := a.sixteens4(mbufs, 0, testMAC); vector && n == len(mbufs) && flags == 0 && mbufs[place].DataLen >= 44 && k != n&^15 {
 		t.Fatalf("of %d plain frames %d were taken at once\n%x", n, k, frame)
 	}
 	return n, len(mbufs)
@@ -76,16 +81,21 @@ func comparePlain4(t *testing.T, frame []byte, flags uint64, cut uint16, seed ui
 func comparePlain6(t *testing.T, frame []byte, flags uint64, cut uint16, seed uint8) (plain, all int) {
 	mbufs, _ := among(frame, true, flags, cut, seed)
 	a, b := new(Run), new(Run)
-	n, bytes, protocols := a.Plain6(mbufs, testMAC)
+	n, bytes, protocols := a.Plain6(mbufs, 0, testMAC)
 	able := vector
 	vector = false
-	wantN, wantBytes, wantProtocols := b.Plain6(mbufs, testMAC)
+	wantN, wantBytes, wantProtocols := b.Plain6(mbufs, 0, testMAC)
+	at, c, d := int(seed)%len(mbufs), new(Run), new(Run) // from anywhere on
+	want, _, _ := d.Plain6(mbufs, at, testMAC)
 	vector = able
+	if got, _, _ := c.Plain6(mbufs, at, testMAC); got != want || !slices.Equal(c.Heads[at:at+got], d.Heads[at:at+got]) {
+		t.Fatalf("%d frames from %d on, want %d\n%x", got, at, want, frame)
+	}
 	if n != wantN || bytes != wantBytes || protocols != wantProtocols || !slices.Equal(a.Heads[:n], b.Heads[:n]) ||
 		!slices.Equal(a.Size[:n], b.Size[:n]) || !slices.Equal(a.Dst6[:n], b.Dst6[:n]) {
 		t.Fatalf("%d frames, %d bytes, protocols %x, want %d, %d, %x\n%x", n, bytes, protocols, wantN, wantBytes, wantProtocols, frame)
 	}
-	if k, _, _ := a.sixteens6(mbufs, testMAC); vector && n == len(mbufs) && k != n&^15 {
+	if k, _, _ := a.sixteens6(mbufs, 0, testMAC); vector && n == len(mbufs) && k != n&^15 {
 		t.Fatalf("of %d plain frames %d were taken at once\n%x", n, k, frame)
 	}
 	return n, len(mbufs)

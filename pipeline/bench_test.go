@@ -27,10 +27,12 @@ type benchQueue struct {
 	order []uint32 // flow numbers, in random order
 	at    int
 	frame [64]byte
-	spent uint64 // cycles in Rx: the device's work
-	round uint16 // over the flows: TCP windows differ from one to the next, else it would be the same segment again
-	back  bool   // answers, as if they came in by the same port
-	far   bool   // flows differ in their destinations, each in a /24 of its own; else in their sources
+	spent uint64    // cycles in Rx: the device's work
+	round uint16    // over the flows: TCP windows differ from one to the next, else it would be the same segment again
+	odd   int       // one packet in so many is of GRE, which takes the stages; 0: none
+	dual  *[64]byte // every other packet is this one of IPv6, of a flow by its source
+	back  bool      // answers, as if they came in by the same port
+	far   bool      // flows differ in their destinations, each in a /24 of its own; else in their sources
 }
 
 func newBenchQueue(flows int) *benchQueue {
@@ -75,6 +77,21 @@ func (q *benchQueue) Rx(dst unsafe.Pointer, n int) int {
 		if q.far {
 			was, at, now = base.Dst(), 16, 11<<24+flow<<8
 		}
+		if q.dual != nil && i&1 != 0 {
+			*f = *q.dual
+			binary.BigEndian.PutUint32(f[34:], flow)
+			if q.back {
+				turn(f[:])
+				copy(f[:], q.dual[:6])
+			}
+			unsafe.Slice((**packet.Mbuf)(dst), n)[i] = m
+			continue
+		}
+		sum := sum
+		if q.odd != 0 && i%q.odd == 0 {
+			sum += packet.ProtoGRE - packet.ProtoUDP
+			h[9] = packet.ProtoGRE
+		}
 		binary.BigEndian.PutUint32(h[at:], now)
 		s := sum + uint32(^h0(was)) + uint32(^uint16(was)) + now>>16 + now&0xffff
 		s = s>>16 + s&0xffff
@@ -114,6 +131,8 @@ func BenchmarkPipeline(b *testing.B) {
 		{"stateful", 60_000, 64, func(*Config, *world) {}},
 		{"stateful", 1_000_000, 64, func(*Config, *world) {}},
 		{"stateful-64-ways", 60_000, 64, func(*Config, *world) {}},
+		{"stateful-mixed", 1000, 64, func(*Config, *world) {}},
+		{"stateful-dual", 1000, 64, func(*Config, *world) {}},
 		{"stateful-tcp", 1000, 64, func(*Config, *world) {}},
 		{"stateful-tcp", 1_000_000, 64, func(*Config, *world) {}},
 		{"stateful+rules", 1000, 64, withRules(policy.Rule{Hook: policy.HookIn, Action: policy.Accept, Protocol: 17})},
@@ -123,7 +142,7 @@ func BenchmarkPipeline(b *testing.B) {
 		b.Run(fmt.Sprintf("%s/flows=%d/burst=%d", bc.name, bc.flows, bc.burst), func(b *testing.B) {
 			q := newBenchQueue(bc.flows)
 			w := newWorld(b, func(c *Config, w *world) {
-				table, err := ct.New(ct.Options{MaxFlows: max(4096, bc.flows), Secret: *c.Secret, Huge: mem.Hugetlb})
+				table, err := ct.New(ct.Options{MaxFlows: max(4096, bc.flows), MaxFlowsIPv6: 4096, Secret: *c.Secret, Huge: mem.Hugetlb})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -134,6 +153,14 @@ func BenchmarkPipeline(b *testing.B) {
 			w.route(fib.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Hops: []fib.Hop{{Via: b4}}})
 			if q.far = strings.HasSuffix(bc.name, "-64-ways"); q.far {
 				w.spread(bc.flows, 64)
+			}
+			if strings.HasSuffix(bc.name, "-mixed") {
+				q.odd = 16
+			}
+			if strings.HasSuffix(bc.name, "-dual") {
+				q.dual = new([64]byte)
+				w.route(fib.Route{Prefix: netip.MustParsePrefix("::/0"), Hops: []fib.Hop{{Via: b6}}})
+				copy(q.dual[:], frame(ip6(a6, netip.MustParseAddr("2001:db8::1"), layers.IPProtocolUDP), udp(1000, 53), data(2)))
 			}
 			if strings.HasPrefix(bc.name, "stateful-tcp") {
 				copy(q.frame[:], frame(ip4(a4, far4, layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, ACK: true, Window: 1000}, data(6)))
@@ -205,7 +232,7 @@ func BenchmarkParse(b *testing.B) {
 					w.rx[0].frames = append(w.rx[0].frames, bc.frame)
 				}
 				worker := w.worker
-				w.rx[0].Rx(unsafe.Pointer(&worker.received[0]), burst)
+				w.rx[0].Rx(unsafe.Pointer(&worker.inbox[0]), burst)
 				stage := worker.stages[stageParse]
 				for b.Loop() {
 					worker.burst.N = burst
@@ -217,7 +244,7 @@ func BenchmarkParse(b *testing.B) {
 						b.Fatal("not parsed")
 					}
 				}
-				w.pool.Free(unsafe.Pointer(&worker.received[0]), burst)
+				w.pool.Free(unsafe.Pointer(&worker.inbox[0]), burst)
 			})
 		}
 	}

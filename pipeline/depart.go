@@ -17,9 +17,12 @@ func (s *Depart) Process(b *packet.Burst) {
 	if b.N == 0 || !s.fromQueue || b.Divert || b.Chosen || b.Translated || !s.snap.open() {
 		return
 	}
-	s.settled(b)
+	if s.settled(b); s.n == 0 {
+		return
+	}
 	s.way()
-	s.leave(s.received[:b.N])
+	s.check()
+	s.depart(s.received[:s.n])
 	if s.n == b.N {
 		b.N = 0
 		return
@@ -52,5 +55,5 @@ func (l *lane) settled(b *packet.Burst) {
 		}
 		n++
 	}
-	l.n, l.ipv6 = n, family != 0
+	l.at, l.n, l.ipv6 = 0, n, family != 0
 }

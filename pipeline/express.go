@@ -8,8 +8,11 @@ import (
 
 // Express takes plain frames from the receive queue to the device: without conntrack where
 // no rule is asked, with it those of known flows for which the rules have decided already
-// that they pass. What it does not take goes through all stages, as if it had not been
-// there.
+// that they pass. What it leaves goes through all stages, as if it had not been there.
+//
+// A frame that it leaves goes behind those that it takes, but never behind one of its own
+// flow: what follows it between the same two hosts is left, too. The families are taken one
+// after the other.
 //
 // Needs:  the mbufs received.
 // Writes: the frames and mbufs it takes, see lane; their flows' counters, states and
@@ -20,45 +23,115 @@ import (
 type Express struct {
 	*lane
 	steer *Steer // nil: there is one worker
+
+	plain     int   // frames of the run
+	protocols uint8 // bits of their protocols
+	marked    bool  // some of them must not go: their Verdict is not Continue
+	breaks    int   // in the burst, see maxBreaks
+
+	gaps [packet.MaxBurst]gap // what is not of the run, in its order; those before gap have been left
+	gap  int
+	last int                           // end of gaps
+	late [packet.MaxBurst]*packet.Mbuf // what the stages get
+	left int                           // how many
+	rest [packet.MaxBurst]*packet.Mbuf // scratch of part
 }
 
-// Process takes the plain frames of one family that lead the burst.
+// maxBreaks is how often Express goes on behind frames of a burst that it leaves. Each time
+// costs what some two packets gain (BenchmarkPipeline, stateful-mixed).
+const maxBreaks = 12
+
+// Process takes what it can of a burst.
 func (s *Express) Process(b *packet.Burst) {
 	rules := !s.snap.Rules.Empty(policy.HookIn)
 	if !s.snap.open() || s.snap.reversePath || rules && s.table == nil || s.table != nil && s.snap.Tracking.Checksum ||
 		s.steer != nil && s.steer.ports[s.port] {
 		return
 	}
-	received, ingress := s.received[:b.N], s.snap.Ports[s.port].Untagged
-	mac := packet.MACBytes(s.snap.Interfaces[ingress].MAC)
-	plain, bytes, protocols := s.run.Plain4(received, mac)
-	if s.ipv6 = plain == 0; s.ipv6 {
-		plain, bytes, protocols = s.run.Plain6(received, mac)
+	s.left, s.breaks = 0, 0
+	mbufs := s.received[:b.N]
+	others := s.gather(mbufs, false)
+	s.pass(mbufs, b.NowNs, rules)
+	if len(others) > 0 {
+		s.gather(others, true)
+		s.pass(others, b.NowNs, rules)
 	}
-	if s.n = plain; plain == 0 {
-		return
+	if b.N = s.left; b.N > 0 {
+		s.received = s.late[:]
 	}
-	if s.table == nil {
+}
+
+// pass sends off what it can of the run, which is in front of mbufs, and leaves the rest of it
+// and the gaps.
+func (s *Express) pass(mbufs []*packet.Mbuf, nowNs int64, rules bool) {
+	ingress, heads := s.snap.Ports[s.port].Untagged, s.run.Heads[:s.plain]
+	if s.plain > 0 {
+		if s.table != nil {
+			s.table.SeekPlain(heads, s.ipv6, s.snap.Zones[ingress], s.protocols&packet.ProtoTCP != 0)
+		}
+		s.n = s.plain
 		s.way()
-	} else {
-		heads := packet.HeadsAlone(s.run.Heads[:plain])
-		s.table.SeekPlain(s.run.Heads[:plain], s.ipv6, s.snap.Zones[ingress], protocols&packet.ProtoTCP != 0)
-		s.way()
-		if rules {
+	}
+	for s.at = 0; s.at < s.plain; s.leave(mbufs) {
+		s.n = s.plain
+		if s.marked {
+			s.n = s.at
+			for s.n < s.plain && heads[s.n].Verdict == packet.Continue {
+				s.n++
+			}
+		}
+		if s.n == s.at {
+			continue
+		}
+		if s.check(); rules {
 			s.allowed(ingress)
 		}
-		s.n = s.table.Join(heads.First(s.n), b.NowNs, s.snap.Timeouts)
+		if s.table != nil {
+			s.n = s.at + s.table.Join(heads[s.at:s.n], s.at, nowNs, s.snap.Timeouts)
+		}
 		if rules {
 			s.credit()
 		}
+		s.depart(mbufs[s.at:s.n])
 	}
-	s.leave(received)
-	for _, m := range received[s.n:plain] { // Parse counts these
-		bytes -= uint64(m.DataLen)
+	s.leaveGaps(s.plain)
+}
+
+// leave leaves the packet of the run that cannot go now, s.n, if there is one, and those
+// behind it that are likely to want the same. Then s.at is the next.
+func (s *Express) leave(mbufs []*packet.Mbuf) {
+	if s.at = s.n; s.at == s.plain {
+		return
 	}
-	s.counter.Ports[s.port].RxBytes += bytes
-	if b.N -= s.n; b.N > 0 {
-		copy(received, received[s.n:])
+	to, heads := s.at+1, &s.run.Heads
+	switch s.breaks++; {
+	case s.breaks > maxBreaks:
+		to = s.plain
+	case heads[s.at].Verdict != packet.Continue:
+		for to < s.plain && heads[to].Verdict != packet.Continue {
+			to++
+		}
+	case s.table != nil && !s.table.Found(s.at): // a new flow: others of it are not found either
+		for to < s.plain && !s.table.Found(to) {
+			to++
+		}
+	default:
+		s.keepBehind(heads[s.at].Data, to)
+	}
+	for ; s.at < to; s.at++ {
+		s.leaveGaps(s.at)
+		m := mbufs[s.at]
+		s.counter.Ports[s.port].RxBytes -= uint64(m.DataLen) // Parse counts it
+		s.late[s.left] = m
+		s.left++
+	}
+}
+
+// leaveGaps leaves the gaps up to the one before the run's at-th packet.
+func (s *Express) leaveGaps(at int) {
+	for ; s.gap < s.last && s.gaps[s.gap].at <= at; s.gap++ {
+		s.late[s.left] = s.gaps[s.gap].mbuf
+		s.left++
 	}
 }
 
@@ -66,16 +139,16 @@ func (s *Express) Process(b *packet.Burst) {
 // generation, from this interface. Nothing is written yet: the packet may turn out not to
 // be of the flow that was found.
 func (l *lane) allowed(ingress uint16) {
-	rules, said := l.snap.Rules, l.said[:l.n]
+	rules, said := l.snap.Rules, l.said[l.at:l.n]
 	l.ledger.follow(rules.Generation(), rules.Len())
-	l.table.Decisions(l.run.Heads[:l.n], rules.Generation(), ct.HookIn, said)
+	l.table.Decisions(l.run.Heads[l.at:l.n], l.at, rules.Generation(), ct.HookIn, said)
 	latest := uint16(0) // most flows are in one of a few ways alike
 	for i, d := range said {
 		if d == latest && d != 0 {
 			continue
 		}
 		if !l.ledger.decisions[d&(maxDecisions-1)].passes(ingress) {
-			l.n = i
+			l.n = l.at + i
 			return
 		}
 		latest = d
@@ -84,7 +157,7 @@ func (l *lane) allowed(ingress uint16) {
 
 // credit counts the run for the rules that let it pass.
 func (l *lane) credit() {
-	for at := 0; at < l.n; {
+	for at := l.at; at < l.n; {
 		said, from, bytes := l.said[at], at, uint64(0)
 		for ; at < l.n && l.said[at] == said; at++ { // in a register: the counter would be waited for
 			bytes += uint64(l.run.Size[at])

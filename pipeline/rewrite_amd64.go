@@ -22,7 +22,7 @@ const (
 // of the lengths. It returns the bytes of L3. In assembly for its wide stores: 1.4 ns a
 // packet, where Go takes 2.1.
 func (l *lane) rewrite(mbufs []*packet.Mbuf, lines []fib.Adjacency) (bytes uint64) {
-	return rewriteRun(&mbufs[0], &l.run.Heads[0], &l.run.Size[0], &l.to[0], &lines[0], len(mbufs), l.ipv6)
+	return rewriteRun(&mbufs[0], &l.run.Heads[l.at], &l.run.Size[l.at], &l.to[l.at], &lines[0], len(mbufs), l.ipv6)
 }
 
 // rewriteRun is rewrite of n packets, at least one.

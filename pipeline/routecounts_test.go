@@ -129,7 +129,7 @@ func BenchmarkRouteCount(b *testing.B) {
 				w.rx[0].frames = append(w.rx[0].frames, to4(dst.String(), 18))
 			}
 			worker := w.worker
-			w.rx[0].Rx(unsafe.Pointer(&worker.received[0]), burst)
+			w.rx[0].Rx(unsafe.Pointer(&worker.inbox[0]), burst)
 			worker.burst.N = burst
 			worker.stages[stageParse].Process(&worker.burst)
 			route := worker.stages[stageRoute].(*Route)
@@ -141,7 +141,7 @@ func BenchmarkRouteCount(b *testing.B) {
 			if got, _ := w.countsOf("20.0.1.1"); got.Packets == 0 {
 				b.Fatal("nothing was counted")
 			}
-			w.pool.Free(unsafe.Pointer(&worker.received[0]), burst)
+			w.pool.Free(unsafe.Pointer(&worker.inbox[0]), burst)
 		})
 	}
 }

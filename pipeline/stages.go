@@ -25,7 +25,7 @@ type context struct {
 	lateTuples bool           // only a choice among next hops needs keys: Route makes them then
 	short      bool           // plain packets may take the short way behind Route, see shortcut.go
 	redirects  int            // packets of the burst whose senders may learn a shorter way
-	received   []*packet.Mbuf // what the receive queue gave, for Parse
+	received   []*packet.Mbuf // what the receive queue gave and Express left, for Parse
 	fromQueue  bool           // they are the burst's packets, in this order
 
 	queues VerdictQueues                     // nil: there are none
@@ -73,7 +73,7 @@ var StageNames = [numStages]string{
 // stages returns the one order. Those that a worker does not need are left nil.
 func stages(c *context, s *Steer, l *lane) [stageOutput]Stage {
 	list := [stageOutput]Stage{
-		stageExpress:     &Express{l, s},
+		stageExpress:     &Express{lane: l, steer: s},
 		stageParse:       &Parse{c},
 		stageReversePath: &ReversePath{context: c},
 		stageVerify:      &Verify{c},

@@ -80,6 +80,7 @@ type Worker struct {
 	tx      []txBuffer
 	garbage txBuffer       // mbufs to be freed
 	waits   *waits         // what comes back from queues; nil: there are none
+	inbox   []*packet.Mbuf // what the receive queue gave
 	scratch []*packet.Mbuf // of maxPieces: what is being made
 	sent    []ct.Latest    // by interface: of the fragments that the kernel sent
 	region  *mem.Region
@@ -111,9 +112,10 @@ func NewWorker(c Config) (*Worker, error) {
 	next := func() []*packet.Mbuf { return take(array) }
 	w := &Worker{config: c, region: region, mail: newMailbox()}
 	w.counter.Ports = make([]PortCounters, len(c.Tx))
-	w.context = context{snap: c.Snapshot.Load(), table: c.Table, secret: c.Secret, counters: &w.counter, ledger: newLedger(), received: next()}
+	w.context = context{snap: c.Snapshot.Load(), table: c.Table, secret: c.Secret, counters: &w.counter, ledger: newLedger()}
 	w.garbage = txBuffer{mbufs: next()}
-	w.scratch = take(maxPieces)
+	w.inbox, w.scratch = next(), take(maxPieces)
+	w.received = w.inbox
 	w.copier = w
 	if c.Kernel != nil {
 		w.sent = make([]ct.Latest, len(w.snap.Interfaces))
@@ -238,13 +240,14 @@ const expiryBudget = 2 * packet.MaxBurst
 
 // receive takes one burst from a queue through the whole pipeline.
 func (w *Worker) receive(rx *Receive, now int64) {
-	n := rx.Queue.Rx(unsafe.Pointer(&w.received[0]), w.config.Burst)
+	n := rx.Queue.Rx(unsafe.Pointer(&w.inbox[0]), w.config.Burst)
 	if n == 0 {
 		return
 	}
 	w.counter.Received += uint64(n)
 	w.counter.Ports[rx.Port].RxPackets += uint64(n)
 	w.port = rx.Port
+	w.received = w.inbox
 	w.burst.N, w.burst.NowNs = n, now
 	w.carry(stageExpress)
 }

@@ -1,0 +1,124 @@
+package pipeline
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unsafe"
+
+	"ffwd/packet"
+)
+
+// gap is a frame that came before the run's at-th, and is not of it.
+type gap struct {
+	mbuf *packet.Mbuf
+	at   int
+}
+
+// gather makes the run the plain frames of a family, which it moves to the front of mbufs, and
+// the gaps what was between them. Frames of IPv6 it returns instead, if it gathers IPv4.
+func (s *Express) gather(mbufs []*packet.Mbuf, ipv6 bool) (others []*packet.Mbuf) {
+	received := &s.counter.Ports[s.port].RxBytes
+	mac := packet.MACBytes(s.snap.Interfaces[s.snap.Ports[s.port].Untagged].MAC)
+	s.ipv6, s.plain, s.gap, s.last, s.marked, s.protocols = ipv6, 0, 0, 0, false, 0
+	for {
+		n, bytes, protocols := 0, uint64(0), uint8(0)
+		if ipv6 {
+			n, bytes, protocols = s.run.Plain6(mbufs, s.plain, mac)
+		} else {
+			n, bytes, protocols = s.run.Plain4(mbufs, s.plain, mac)
+		}
+		s.plain += n
+		s.protocols |= protocols
+		*received += bytes
+		if s.plain == len(mbufs) {
+			s.keepBehindGaps()
+			return others
+		}
+		if !ipv6 && others == nil && etherType(mbufs[s.plain]) == packet.EtherIPv6 {
+			mbufs, others = s.part(mbufs, s.plain)
+			continue
+		}
+		to := s.plain + 1
+		if s.breaks++; s.breaks > maxBreaks {
+			to = len(mbufs)
+		}
+		for _, m := range mbufs[s.plain:to] {
+			s.gaps[s.last] = gap{m, s.plain}
+			s.last++
+		}
+		mbufs = append(mbufs[:s.plain], mbufs[to:]...)
+	}
+}
+
+// keepBehindGaps marks what must not pass the gaps.
+func (s *Express) keepBehindGaps() {
+	for _, g := range s.gaps[:s.last] {
+		if g.at < s.plain && s.mayLead(g.mbuf) {
+			s.keepBehind(g.mbuf.Data(), g.at)
+		}
+	}
+}
+
+// part puts the frames of IPv6 among those from the at-th on behind all others. No flow has
+// packets of both families, so none of its packets passes another.
+func (s *Express) part(mbufs []*packet.Mbuf, at int) (others, ipv6 []*packet.Mbuf) {
+	n, rest := at, s.rest[:0]
+	for _, m := range mbufs[at:] {
+		if etherType(m) == packet.EtherIPv6 {
+			rest = append(rest, m)
+			continue
+		}
+		mbufs[n] = m
+		n++
+	}
+	copy(mbufs[n:], rest)
+	return mbufs[:n], mbufs[n:]
+}
+
+// etherType is that of a frame, 0 of a runt.
+func etherType(m *packet.Mbuf) uint16 {
+	if m.DataLen < packet.EthernetLen {
+		return 0
+	}
+	return (*packet.Ethernet)(m.Data()).EtherType()
+}
+
+// keepBehind marks what follows a frame, from the run's at-th on, between the same two hosts:
+// it may be of the same flow, and must not pass it.
+func (s *Express) keepBehind(frame unsafe.Pointer, at int) {
+	const hosts4, hosts6 = packet.EthernetLen + 12, packet.EthernetLen + 8
+	heads := s.run.Heads[at:s.plain]
+	if s.ipv6 {
+		src, dst := *(*[16]byte)(unsafe.Add(frame, hosts6)), *(*[16]byte)(unsafe.Add(frame, hosts6+16))
+		for i := range heads {
+			a, b := *(*[16]byte)(unsafe.Add(heads[i].Data, hosts6)), *(*[16]byte)(unsafe.Add(heads[i].Data, hosts6+16))
+			if a == src && b == dst || a == dst && b == src {
+				heads[i].Verdict, s.marked = packet.Drop, true
+			}
+		}
+		return
+	}
+	hosts := func(frame unsafe.Pointer) uint64 {
+		return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(frame, hosts4))[:])
+	}
+	ends := hosts(frame)
+	turned := bits.RotateLeft64(ends, 32)
+	for i := range heads {
+		if h := hosts(heads[i].Data); h == ends || h == turned {
+			heads[i].Verdict, s.marked = packet.Drop, true
+		}
+	}
+}
+
+// mayLead tells whether a frame that is not plain may be of a flow that plain ones are of.
+// Tagged ones are not: they came in by another interface.
+func (s *Express) mayLead(m *packet.Mbuf) bool {
+	f := (*packet.PlainFrame6)(m.Data()) // no more of it is read than there is
+	switch length := int(m.DataLen); {
+	case s.ipv6:
+		return length >= packet.EthernetLen+packet.IPv6HeaderLen && etherType(m) == packet.EtherIPv6 && f[20] != packet.ProtoICMPv6
+	case length < packet.EthernetLen+packet.IPv4HeaderLen || etherType(m) != packet.EtherIPv4:
+		return false
+	}
+	return f[23] == packet.ProtoTCP || f[23] == packet.ProtoUDP
+}
