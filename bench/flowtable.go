@@ -268,7 +268,7 @@ func (b *tableBench) load(keys []byte, at, count int) {
 func (b *tableBench) find() int {
 	heads := b.heads[:b.burst.N]
 	b.table.SeekPlain(heads, false, 0, false)
-	n := b.table.Join(packet.HeadsAlone(heads), b.burst.NowNs, b.timeouts)
+	n := b.table.Join(heads, 0, b.burst.NowNs, b.timeouts)
 	if n < len(heads) {
 		b.pack(heads[n:])
 		b.lookup()
