@@ -191,15 +191,15 @@ func measureTable(ctx context.Context, insert, lookup []byte, s *setup) (m table
 	// rte_hash has from the start.
 	b.burst.NowNs = int64(time.Hour)
 	b.table.Expire(b.burst.NowNs, math.MaxInt)
-	cycles, err := b.fill(ctx, c, insert)
+	inserts, err := b.fill(ctx, c, insert)
 	if err != nil {
 		return m, err
 	}
-	m.insertNs = float64(c.Ns(cycles)) / float64(n)
+	m.insertNs = inserts.mean(c)
 
 	var end time.Time // set after one round, which is not measured
-	looked, missed := 0, 0
-	cycles = 0
+	var lookups times
+	missed := 0
 	for at := 0; ctx.Err() == nil && (end.IsZero() || time.Now().Before(end)); {
 		b.load(lookup, at, burst)
 		start := c.Cycles()
@@ -207,7 +207,7 @@ func measureTable(ctx context.Context, insert, lookup []byte, s *setup) (m table
 		took := c.Cycles() - start
 		missed += burst - found
 		if !end.IsZero() {
-			cycles, looked = cycles+took, looked+burst
+			lookups.add(c, took, burst)
 		}
 		if at += burst; at >= n {
 			at -= n
@@ -216,15 +216,36 @@ func measureTable(ctx context.Context, insert, lookup []byte, s *setup) (m table
 			}
 		}
 	}
-	if b.table.Created != 2*uint64(n) || b.table.Invalid != 0 || looked == 0 || missed != 0 {
-		return m, fmt.Errorf("%d lookups of %d flows: %d missed, %d packets were invalid", looked, b.table.Created, missed, b.table.Invalid)
+	if b.table.Created != 2*uint64(n) || b.table.Invalid != 0 || lookups.keys == 0 || missed != 0 {
+		return m, fmt.Errorf("%d lookups of %d flows: %d missed, %d packets were invalid", lookups.keys, b.table.Created, missed, b.table.Invalid)
 	}
-	m.lookupNs = float64(c.Ns(cycles)) / float64(looked)
+	m.lookupNs = lookups.mean(c)
 	return m, ctx.Err()
 }
 
-// fill enters all flows into the empty table and returns the cycles that took.
-func (b *tableBench) fill(ctx context.Context, c *clock.Clock, keys []byte) (cycles uint64, err error) {
+// times are those of bursts, but for the interrupted ones.
+type times struct {
+	cycles uint64
+	keys   int
+}
+
+// interruptedNs is the time above which a burst is taken to have been interrupted by other
+// work on its core: ten times what the slowest takes. rte_hash.c has the same.
+const interruptedNs = 300_000
+
+func (t *times) add(c *clock.Clock, cycles uint64, keys int) {
+	if c.Ns(cycles) < interruptedNs {
+		t.cycles, t.keys = t.cycles+cycles, t.keys+keys
+	}
+}
+
+// mean returns the nanoseconds of a key.
+func (t *times) mean(c *clock.Clock) float64 {
+	return float64(c.Ns(t.cycles)) / float64(max(1, t.keys))
+}
+
+// fill enters all flows into the empty table and returns the times that took.
+func (b *tableBench) fill(ctx context.Context, c *clock.Clock, keys []byte) (took times, err error) {
 	n := len(keys) / keyBytes
 	before := b.table.Flows4
 	for at := 0; at < n && ctx.Err() == nil; at += burst {
@@ -232,12 +253,12 @@ func (b *tableBench) fill(ctx context.Context, c *clock.Clock, keys []byte) (cyc
 		b.pack(b.heads[:b.burst.N])
 		start := c.Cycles()
 		b.enter()
-		cycles += c.Cycles() - start
+		took.add(c, c.Cycles()-start, b.burst.N)
 	}
 	if before != 0 || b.table.Flows4 != uint64(n) {
-		return 0, errors.Join(ctx.Err(), fmt.Errorf("the table of %d flows had %d before and %d after", n, before, b.table.Flows4))
+		return times{}, errors.Join(ctx.Err(), fmt.Errorf("the table of %d flows had %d before and %d after", n, before, b.table.Flows4))
 	}
-	return cycles, nil
+	return took, nil
 }
 
 func pagesFor(s *setup) mem.Huge {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ffwd/clock"
 )
 
 func TestKeysAreDifferentAndTwice(t *testing.T) {
@@ -50,6 +52,18 @@ func TestFlowTable(t *testing.T) {
 	cancel()
 	if _, err := p.flowTable(ctx, 1000, s); err == nil {
 		t.Error("a cancelled measurement gave a result")
+	}
+}
+
+// A burst in which other work was done on the core says nothing about the table.
+func TestInterruptedBurstsAreLeftOut(t *testing.T) {
+	c := clock.New()
+	second := uint64(c.Hz())
+	var took times
+	took.add(c, second/1_000_000, 10)
+	took.add(c, second/1000, 10)
+	if got := took.mean(c); took.keys != 10 || got < 99 || got > 101 {
+		t.Errorf("%d keys of %.1f ns, want 10 of 100", took.keys, got)
 	}
 }
 
