@@ -21,12 +21,7 @@ func (s *Express) gather(mbufs []*packet.Mbuf, ipv6 bool) (others []*packet.Mbuf
 	mac := packet.MACBytes(s.snap.Interfaces[s.snap.Ports[s.port].Untagged].MAC)
 	s.ipv6, s.plain, s.gap, s.last, s.marked, s.protocols = ipv6, 0, 0, 0, false, 0
 	for {
-		n, bytes, protocols := 0, uint64(0), uint8(0)
-		if ipv6 {
-			n, bytes, protocols = s.run.Plain6(mbufs, s.plain, mac)
-		} else {
-			n, bytes, protocols = s.run.Plain4(mbufs, s.plain, mac)
-		}
+		n, bytes, protocols := s.find(mbufs, mac)
 		s.plain += n
 		s.protocols |= protocols
 		*received += bytes
@@ -48,6 +43,14 @@ func (s *Express) gather(mbufs []*packet.Mbuf, ipv6 bool) (others []*packet.Mbuf
 		}
 		mbufs = append(mbufs[:s.plain], mbufs[to:]...)
 	}
+}
+
+// find finds plain frames of the run's family, behind those that it has.
+func (s *Express) find(mbufs []*packet.Mbuf, mac uint64) (n int, bytes uint64, protocols uint8) {
+	if s.ipv6 {
+		return s.run.Plain6(mbufs, s.plain, mac)
+	}
+	return s.run.Plain4(mbufs, s.plain, mac)
 }
 
 // keepBehindGaps marks what must not pass the gaps.

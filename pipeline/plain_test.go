@@ -222,9 +222,9 @@ func byFlow(out [2][][]byte) map[string][][]byte {
 			if f[l3]>>4 == 6 {
 				src, dst, proto, l4 = f[l3+8:l3+24], f[l3+24:l3+40], f[l3+6], l3+packet.IPv6HeaderLen
 			}
-			part := fmt.Sprint(port, src, dst, proto)
+			part := fmt.Sprintf("%d %x %x %d", port, src, dst, proto)
 			if proto == packet.ProtoTCP || proto == packet.ProtoUDP {
-				part += fmt.Sprint(f[l4 : l4+4])
+				part += fmt.Sprintf(" %x", f[l4:l4+4])
 			}
 			by[part] = append(by[part], f)
 		}

@@ -1,0 +1,55 @@
+package pipeline
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"ffwd/packet"
+
+	"github.com/gopacket/gopacket/layers"
+)
+
+// withDestinationOptions puts an extension header before UDP: nothing plain, but of the same flow.
+func withDestinationOptions(f []byte) []byte {
+	const l3, l4 = packet.EthernetLen, packet.EthernetLen + packet.IPv6HeaderLen
+	f = bytes.Join([][]byte{f[:l4], {packet.ProtoUDP, 0, 1, 4, 0, 0, 0, 0}, f[l4:]}, nil)
+	f[l3+6] = packet.ProtoDstOpts
+	binary.BigEndian.PutUint16(f[l3+4:], binary.BigEndian.Uint16(f[l3+4:])+8)
+	return f
+}
+
+// What Express leaves goes behind what it takes, but never behind a packet of its own flow.
+// Frames are told apart by their lengths. FF-1
+func TestExpressKeepsTheOrderOfAFlow(t *testing.T) {
+	other4, other6 := fixed(udp4(60), 26, 10, 1, 1, 9), edit(udp6(60), 22+15, 9)
+	tcp := func(size int, fin bool) []byte {
+		return frame(ip4(a4, b4, layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, ACK: true, FIN: fin, Window: 1000}, data(size))
+	}
+	for name, c := range map[string]struct {
+		odd, same, other []byte
+		left             int
+	}{
+		"IPv4":       {withOption(2000)[:59], fixed(udp4(20), 34, 0, 1), other4, 4},
+		"IPv6":       {withDestinationOptions(udp6(18)), udp6(20), other6, 4},
+		"in the run": {tcp(30, true), tcp(20, false), other4, 4},
+		"last hop":   {fixed(udp4(18), 22, 1), udp4(20), other4, 3},
+	} {
+		w := newWorld(t, func(_ *Config, w *world) {
+			w.snapshot.Interfaces[ifLAN].Options = OptionsForward
+			w.publish()
+		})
+		for range 3 { // the flows are known
+			w.send(0, c.same, c.other)
+		}
+		var sizes []int
+		for _, f := range w.send(0, c.other, c.odd, c.same, c.other)[1] {
+			sizes = append(sizes, len(f))
+		}
+		odd, same := slices.Index(sizes, len(c.odd)), slices.Index(sizes, len(c.same))
+		if len(sizes) != c.left || c.left == 4 && odd < 0 || same < odd || sizes[0] != len(c.other) || sizes[1] != len(c.other) {
+			t.Errorf("%s: frames of %d bytes left", name, sizes)
+		}
+	}
+}
