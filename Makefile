@@ -13,10 +13,11 @@ BUILD_PACKAGES := build-essential pkg-config libdpdk-dev dpdk dpdk-dev
 TEST_PACKAGES  := iproute2 netbase util-linux nftables conntrack ethtool iputils-ping iputils-arping iputils-tracepath traceroute ndisc6 iperf3 \
                   curl tcpdump tshark nmap python3 dnsmasq-base bind9-dnsutils bird2 dpdk-doc
 PACKAGES       := $(BUILD_PACKAGES) $(TEST_PACKAGES)
+NIC_PACKAGES   := $(PACKAGES) qemu-system-x86 busybox-static cpio kmod
 # Packages without DPDK: they build and test with no C compiler.
 PURE := ./packet ./mem ./clock ./epoch ./ct ./fib ./policy ./pipeline ./slowpath ./queue/... ./conf ./capture ./bench
 
-.PHONY: help deps build-deps build run test unit pure e2e race fuzz bench bench-peers lint fmt check clean
+.PHONY: help deps build-deps build run test unit pure e2e nic-test race fuzz bench bench-peers lint fmt check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1	\2/' | expand -t 12
@@ -55,6 +56,12 @@ pure: ## test what needs no DPDK without a C compiler
 
 e2e: deps build ## run the end-to-end tests alone (root)
 	$(GO) test -count=1 -v ./e2e
+
+nic-test: build ## test ports of emulated NICs, in a machine of QEMU's between real hosts (root, 10 minutes)
+	@$(MAKE) --no-print-directory build-deps BUILD_PACKAGES='$(NIC_PACKAGES)'
+	e2e/nic/image.sh bin/nic
+	$(GO) vet -tags nic ./e2e
+	$(GO) test -count=1 -v -timeout 60m -tags nic -run '^TestNIC' ./e2e
 
 # Of tables that tests map the detector keeps its shadow when they are gone: these fill so many that it takes all memory.
 # And in one the kernel changes without rest, faster than anybody follows who is watched.

@@ -107,11 +107,12 @@ func newBed(t *testing.T, v variant, topo topology) *bed {
 	if topo.hugePages == "" {
 		topo.hugePages = "off"
 	}
-	b := &bed{t: t, dir: t.TempDir(), variant: v, topology: topo, router: newNamespace(t, "router"),
-		client: &host{newNamespace(t, "client"), "c0", "10.1.1.2", "fd01:1::2", "10.1.1.1", "fd01:1::1", "02:00:00:00:01:02", "02:00:00:00:01:01"},
-		server: &host{newNamespace(t, "server"), "s0", "10.2.2.2", "fd01:2::2", "10.2.2.1", "fd01:2::1", "02:00:00:00:02:02", "02:00:00:00:02:01"},
+	client, server := newHosts(t)
+	b := &bed{t: t, dir: t.TempDir(), variant: v, topology: topo, router: newNamespace(t, "router"), client: client, server: server}
+	quiet(client.namespace, server.namespace, b.router)
+	if v != kernel { // ffwd owns the router's interfaces: the kernel there must not speak on them
+		b.router.sysctl(map[string]string{"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1", "ipv4/ip_forward": "0"})
 	}
-	b.quiet()
 	b.wire(b.client, "r0", topo.clientMTU)
 	b.wire(b.server, "r1", topo.serverMTU)
 	if topo.mirror {
@@ -133,18 +134,21 @@ func newBed(t *testing.T, v variant, topo topology) *bed {
 	return b
 }
 
-// quiet makes the namespaces' kernels say only what we ask of them. Where ffwd
-// owns the router's interfaces, the kernel there must not speak on them.
-func (b *bed) quiet() {
-	for _, n := range []*namespace{b.client.namespace, b.server.namespace, b.router} {
+// newHosts makes the namespaces of a client and a server, still without interfaces.
+func newHosts(t *testing.T) (client, server *host) {
+	t.Helper()
+	return &host{newNamespace(t, "client"), "c0", "10.1.1.2", "fd01:1::2", "10.1.1.1", "fd01:1::1", "02:00:00:00:01:02", "02:00:00:00:01:01"},
+		&host{newNamespace(t, "server"), "s0", "10.2.2.2", "fd01:2::2", "10.2.2.1", "fd01:2::1", "02:00:00:00:02:02", "02:00:00:00:02:01"}
+}
+
+// quiet makes the namespaces' kernels say only what we ask of them.
+func quiet(namespaces ...*namespace) {
+	for _, n := range namespaces {
 		n.sysctl(map[string]string{
 			"ipv6/conf/all/accept_dad": "0", "ipv6/conf/default/accept_dad": "0", "ipv6/conf/default/accept_ra": "0",
 			"ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0",
 			"ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0",
 		})
-	}
-	if b.variant != kernel {
-		b.router.sysctl(map[string]string{"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1", "ipv4/ip_forward": "0"})
 	}
 }
 

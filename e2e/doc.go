@@ -11,6 +11,11 @@
 // After every run of ffwd its exit code (no mbuf missing), FF-12's equation and
 // what it left behind are checked, in (*process).stop.
 //
+// Ports of NICs are tested with those that QEMU emulates, in a machine whose files are
+// ours, with the client's and the server's interfaces for cables: nic_*_test.go, which
+// only `make nic-test` builds (tag nic) and which takes minutes. To add one: a line in
+// nics.
+//
 // What waits for something polls for it with a deadline. Tests that make
 // namespaces need root and say so; those that go from file to file do not.
 // To add a check: a function in the table of the topology it needs.
