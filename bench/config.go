@@ -87,7 +87,7 @@ func printConfig(w io.Writer, v variant, s *setup) {
 			fmt.Fprintf(w, "mac = %q\n\n", net.HardwareAddr(capture.DefaultDstMAC[:]))
 		}
 	}
-	fmt.Fprintf(w, "[ct]\nenabled = %t\nmax_flows = %d\nmax_flows_ipv6 = 1024\n\n", !v.stateless, cmp.Or(v.maxFlows, statefulMaxFlows))
+	fmt.Fprintf(w, "[ct]\nenabled = %t\nmax_flows = %d\nmax_flows_ipv6 = 1024\nmax_translations = 0\n\n", !v.stateless, cmp.Or(v.maxFlows, statefulMaxFlows))
 	if v.unreplied > 0 {
 		fmt.Fprintf(w, "[ct.timeouts.udp]\nunreplied = %q\n\n", v.unreplied)
 	}
