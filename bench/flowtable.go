@@ -288,7 +288,7 @@ func (b *tableBench) load(keys []byte, at, count int) {
 // found.
 func (b *tableBench) find() int {
 	heads := b.heads[:b.burst.N]
-	b.table.SeekPlain(heads, false, 0, false)
+	b.table.SeekPlain(heads, false, 0, 0)
 	n := b.table.Join(heads, 0, b.burst.NowNs, b.timeouts)
 	if n < len(heads) {
 		b.pack(heads[n:])

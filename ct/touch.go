@@ -9,9 +9,9 @@ import (
 
 // SeekPlain sets keys and hashes of TCP and UDP packets that packet.Run found plain, of one
 // family and zone, and asks the cache for their flows, for Join to find. Between the two
-// there is time for something else. tcp tells whether there are TCP segments, which have
+// there is time for something else. protocols are the bits of theirs: TCP segments have
 // windows. Owner worker only. Source: CT-1. Cost: docs/decisions/0002-flow-table.md.
-func (t *Table) SeekPlain(plain []packet.Head, ipv6 bool, zone uint16, tcp bool) {
+func (t *Table) SeekPlain(plain []packet.Head, ipv6 bool, zone uint16, protocols uint8) {
 	heads := packet.HeadsAlone(plain)
 	if ipv6 {
 		t.secret.plainKeys6(plain, zone)
@@ -21,7 +21,10 @@ func (t *Table) SeekPlain(plain []packet.Head, ipv6 bool, zone uint16, tcp bool)
 		t.keysAndHomes(plain, zone)
 		t.matchSought(heads, &t.sought)
 	}
-	if tcp {
+	switch {
+	case protocols == packet.ProtoTCP && len(plain) > 0:
+		mem.Prefetch(t.windowBase, unsafe.Sizeof(window{}), &t.sought[0], len(plain))
+	case protocols&packet.ProtoTCP != 0:
 		t.prefetchWindows(heads, t.sought[:])
 	}
 }

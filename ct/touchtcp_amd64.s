@@ -44,6 +44,7 @@ GLOBL factors<>(SB), RODATA|NOPTR, $16
 // In the order of touchTCPPlain. Nothing is written before all has been looked at.
 TEXT ·touchSegments(SB), NOSPLIT, $0-80
 	MOVQ heads+0(FP), DI
+	ORB  $4, odd+64(FP) // assured, which it must have, beside those that it must not have
 	XORL BX, BX
 
 packet:
@@ -62,9 +63,8 @@ packet:
 	JNE  done
 	MOVBLZX Flags(R12), DX
 	MOVBLZX odd+64(FP), AX
-	ORL  $4, AX
 	ANDL DX, AX
-	CMPL AX, $4 // assured
+	CMPL AX, $4
 	JNE  done
 	CMPB Verdict(DI), $1 // Continue
 	JNE  done
@@ -187,8 +187,7 @@ idle:
 	JLE  done
 	MOVL R9, AX
 	SUBL Deadline(R12), AX
-	TESTL AX, AX
-	JLT  closer
+	JMI  closer
 
 counters:
 	MOVL Packets(R12)(R15*4), AX

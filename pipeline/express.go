@@ -67,7 +67,7 @@ func (s *Express) pass(mbufs []*packet.Mbuf, nowNs int64, rules bool) {
 	ingress, heads := s.snap.Ports[s.port].Untagged, s.run.Heads[:s.plain]
 	if s.plain > 0 {
 		if s.table != nil {
-			s.table.SeekPlain(heads, s.ipv6, s.snap.Zones[ingress], s.protocols&packet.ProtoTCP != 0)
+			s.table.SeekPlain(heads, s.ipv6, s.snap.Zones[ingress], s.protocols)
 		}
 		s.n = s.plain
 		s.way()
