@@ -21,8 +21,9 @@ import (
 	"ffwd/conf"
 )
 
-// clientTimeout bounds one request; the switch answers within milliseconds.
-const clientTimeout = 30 * time.Second
+// clientTimeout bounds one request. The switch answers within milliseconds, but not where tens
+// of millions of flows are looked at between its polls; of a worker that hangs it tells itself.
+const clientTimeout = 5 * time.Minute
 
 // client asks a running switch over its control socket.
 type client struct {
