@@ -47,8 +47,8 @@ func (s *Confirm) Process(b *packet.Burst) {
 			continue
 		}
 		joined := s.table.Joined
-		if reason := s.confirm(p, b.NowNs); reason != packet.Unfinished {
-			p.DropFor(reason)
+		if why, ok := s.confirm(p, b.NowNs); !ok {
+			p.DropFor(why)
 		} else if s.resume != nil {
 			s.resume[i].joined = s.table.Joined != joined
 		}

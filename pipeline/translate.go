@@ -98,10 +98,9 @@ func (c *context) rangeOf(r *ct.Range, e *policy.Effect, p *packet.Packet, iface
 	return true
 }
 
-// confirm enters the flow of a new packet that leaves, see ct.Table.Confirm. It returns the
-// reason for which it may not, else Unfinished.
-func (c *context) confirm(p *packet.Packet, nowNs int64) packet.Reason {
-	var ok bool
+// confirm enters the flow of a new packet that leaves, see ct.Table.Confirm, and tells for
+// what reason it may not.
+func (c *context) confirm(p *packet.Packet, nowNs int64) (why packet.Reason, ok bool) {
 	if p.Translation == 0 {
 		ok = c.table.Confirm(p, nowNs, c.snap.Timeouts)
 	} else if rule := c.table.NotedSource(p); rule == 0 {
@@ -109,14 +108,11 @@ func (c *context) confirm(p *packet.Packet, nowNs int64) packet.Reason {
 	} else {
 		var from ct.Range
 		if !c.rangeOf(&from, c.snap.Rules.Effect(int(rule)-1), p, p.Egress) {
-			return packet.NATNoAddress
+			return packet.NATNoAddress, false
 		}
 		ok = c.table.ConfirmTranslated(p, &from, nowNs, c.snap.Timeouts)
 	}
-	if !ok {
-		return c.table.Refusal()
-	}
-	return packet.Unfinished
+	return c.table.Refusal(), ok
 }
 
 // putBack puts a packet that waited back to what was received, so that it can go through
@@ -163,8 +159,8 @@ func (s *Policy) forgetSource(p *packet.Packet) {
 func (w *Worker) finishTranslation(p *packet.Packet, nowNs int64) (begun bool, reason packet.Reason) {
 	if ct.Translates(p) {
 		created := w.table.Created
-		if reason = w.confirm(p, nowNs); reason != packet.Unfinished {
-			return false, reason
+		if why, ok := w.confirm(p, nowNs); !ok {
+			return false, why
 		}
 		begun = w.table.Created != created
 	}
