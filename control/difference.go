@@ -139,9 +139,10 @@ func (s *Switch) workerReport(w *worker, a, b *pipeline.Counters) WorkerReport {
 		}
 		r.Gaps = append(r.Gaps, gap)
 	}
+	last := len(pipeline.StageNames) - 1 // which every burst that is sampled meets
+	sampled := b.Stages[last].Packets - a.Stages[last].Packets
 	for stage, name := range pipeline.StageNames {
 		cycles := b.Stages[stage].Cycles - a.Stages[stage].Cycles
-		sampled := b.Stages[stage].Packets - a.Stages[stage].Packets
 		r.Stages = append(r.Stages, StageReport{name, ratio(float64(cycles), float64(sampled))})
 	}
 	return r

@@ -86,7 +86,8 @@ type GapReport struct {
 	Polls  uint64  `json:"polls"`
 }
 
-// StageReport is the sampled cost of one stage.
+// StageReport is the sampled cost of one stage, per packet of all that were sampled: also of
+// those that did not meet it. So the costs add up.
 type StageReport struct {
 	Name            string  `json:"name"`
 	CyclesPerPacket float64 `json:"cycles_per_packet"`

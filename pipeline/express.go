@@ -50,10 +50,11 @@ func (s *Express) Process(b *packet.Burst) {
 	}
 	s.left, s.breaks = 0, 0
 	mbufs := s.received[:b.N]
-	others := s.gather(mbufs, false)
+	ipv6 := etherType(mbufs[0]) == packet.EtherIPv6
+	others := s.gather(mbufs, ipv6, true)
 	s.pass(mbufs, b.NowNs, rules)
 	if len(others) > 0 {
-		s.gather(others, true)
+		s.gather(others, !ipv6, false)
 		s.pass(others, b.NowNs, rules)
 	}
 	if b.N = s.left; b.N > 0 {

@@ -15,8 +15,9 @@ type gap struct {
 }
 
 // gather makes the run the plain frames of a family, which it moves to the front of mbufs, and
-// the gaps what was between them. Frames of IPv6 it returns instead, if it gathers IPv4.
-func (s *Express) gather(mbufs []*packet.Mbuf, ipv6 bool) (others []*packet.Mbuf) {
+// the gaps what was between them. Frames of the other family it returns instead, if both may
+// be there.
+func (s *Express) gather(mbufs []*packet.Mbuf, ipv6, both bool) (others []*packet.Mbuf) {
 	received := &s.counter.Ports[s.port].RxBytes
 	mac := packet.MACBytes(s.snap.Interfaces[s.snap.Ports[s.port].Untagged].MAC)
 	s.ipv6, s.plain, s.gap, s.last, s.marked, s.protocols = ipv6, 0, 0, 0, false, 0
@@ -29,8 +30,9 @@ func (s *Express) gather(mbufs []*packet.Mbuf, ipv6 bool) (others []*packet.Mbuf
 			s.keepBehindGaps()
 			return others
 		}
-		if !ipv6 && others == nil && etherType(mbufs[s.plain]) == packet.EtherIPv6 {
-			mbufs, others = s.part(mbufs, s.plain)
+		if other := otherFamily(ipv6); both && etherType(mbufs[s.plain]) == other {
+			mbufs, others = s.part(mbufs, s.plain, other)
+			both = false
 			continue
 		}
 		to := s.plain + 1
@@ -62,12 +64,20 @@ func (s *Express) keepBehindGaps() {
 	}
 }
 
-// part puts the frames of IPv6 among those from the at-th on behind all others. No flow has
-// packets of both families, so none of its packets passes another.
-func (s *Express) part(mbufs []*packet.Mbuf, at int) (others, ipv6 []*packet.Mbuf) {
+// otherFamily is the ethertype of the family that is not the one told.
+func otherFamily(ipv6 bool) uint16 {
+	if ipv6 {
+		return packet.EtherIPv4
+	}
+	return packet.EtherIPv6
+}
+
+// part puts the frames of a family among those from the at-th on behind all others. No flow
+// has packets of both families, so none of its packets passes another.
+func (s *Express) part(mbufs []*packet.Mbuf, at int, family uint16) (others, parted []*packet.Mbuf) {
 	n, rest := at, s.rest[:0]
 	for _, m := range mbufs[at:] {
-		if etherType(m) == packet.EtherIPv6 {
+		if etherType(m) == family {
 			rest = append(rest, m)
 			continue
 		}
