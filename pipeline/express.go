@@ -28,6 +28,7 @@ type Express struct {
 	protocols uint8 // bits of their protocols
 	marked    bool  // some of them must not go: their Verdict is not Continue
 	breaks    int   // in the burst, see maxBreaks
+	idle      int   // bursts to let go by
 
 	gaps [packet.MaxBurst]gap // what is not of the run, in its order; those before gap have been left
 	gap  int
@@ -41,11 +42,23 @@ type Express struct {
 // costs what some two packets gain (BenchmarkPipeline, stateful-mixed).
 const maxBreaks = 12
 
+// After a burst of at least fullBurst packets of which it took less than an eighth, Express
+// lets some go by without a look: a flood of new flows or of fragments does not pay for the
+// short way. SampleEvery is no multiple of one more than idleBursts, so both are sampled.
+const (
+	fullBurst  = 32
+	idleBursts = 6
+)
+
 // Process takes what it can of a burst.
 func (s *Express) Process(b *packet.Burst) {
 	rules := !s.snap.Rules.Empty(policy.HookIn)
 	if !s.snap.open() || s.snap.reversePath || rules && s.table == nil || s.table != nil && s.snap.Tracking.Checksum ||
 		s.steer != nil && s.steer.ports[s.port] {
+		return
+	}
+	if s.idle > 0 {
+		s.idle--
 		return
 	}
 	s.left, s.breaks = 0, 0
@@ -56,6 +69,9 @@ func (s *Express) Process(b *packet.Burst) {
 	if len(others) > 0 {
 		s.gather(others, !ipv6, false)
 		s.pass(others, b.NowNs, rules)
+	}
+	if b.N >= fullBurst && s.left > b.N-b.N/8 {
+		s.idle = idleBursts
 	}
 	if b.N = s.left; b.N > 0 {
 		s.received = s.late[:]

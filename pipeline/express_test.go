@@ -53,3 +53,30 @@ func TestExpressKeepsTheOrderOfAFlow(t *testing.T) {
 		}
 	}
 }
+
+// Full bursts of which Express could take nothing are followed by some that it does not look
+// at; then it takes known flows again. FF-1
+func TestExpressIdlesInFloods(t *testing.T) {
+	w := newWorld(t)
+	e := w.worker.stages[stageExpress].(*Express)
+	var flood, known [][]byte
+	for i := range fullBurst {
+		flood = append(flood, fixed(udp4(18), 34, byte(i), 7))
+		known = append(known, udp4(18))
+	}
+	w.send(0, known[0])
+	if w.send(0, known...); e.idle != 0 {
+		t.Fatal("idles although it took all")
+	}
+	if out := w.send(0, flood...); len(out[1]) != fullBurst || e.idle != idleBursts {
+		t.Fatalf("%d frames left; %d bursts to let go by", len(out[1]), e.idle)
+	}
+	for left := idleBursts - 1; left >= 0; left-- {
+		if out := w.send(0, known...); len(out[1]) != fullBurst || e.idle != left || e.left != fullBurst {
+			t.Fatalf("%d frames left; %d bursts to let go by, want %d", len(out[1]), e.idle, left)
+		}
+	}
+	if w.send(0, known...); e.left != 0 {
+		t.Errorf("%d of %d packets of a known flow are left", e.left, fullBurst)
+	}
+}
