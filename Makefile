@@ -51,8 +51,9 @@ unit:
 	$(GO) vet ./...
 	$(GO) test -count=1 -timeout 20m $(TESTFLAGS) ./...
 
-pure: ## test what needs no DPDK without a C compiler
+pure: ## test what needs no DPDK without a C compiler, and compile it for processors without our assembly
 	CGO_ENABLED=0 $(GO) test -short $(PURE)
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet $(PURE)
 
 e2e: deps build ## run the end-to-end tests alone (root)
 	$(GO) test -count=1 -v ./e2e

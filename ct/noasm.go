@@ -6,7 +6,7 @@ import "ffwd/packet"
 
 // These are in Go on processors for which there is no assembly.
 
-func (t *Table) match(heads packet.Heads, found *[packet.MaxBurst]uint32) { t.matchPlain(heads) }
+func (t *Table) match(heads packet.Heads, found *[packet.MaxBurst]uint32) { t.matchPlain(heads, found) }
 
 func (t *Table) matchSought(heads packet.Heads, found *[packet.MaxBurst]uint32) {
 	t.matchPlain(heads, found)
