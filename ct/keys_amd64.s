@@ -1,13 +1,5 @@
 #include "textflag.h"
-
-// Fields of a packet.Head; keys_amd64.go holds them to it.
-#define Data 0
-#define Key0 8
-#define Key1 16
-#define Hash 24
-#define Proto 44
-#define Flags 45
-#define size 48
+#include "layout_amd64.h"
 
 // func keysAndHomes4(heads *packet.Head, n int, tail uint64, s *Secret, buckets unsafe.Pointer, numBuckets uint64)
 //
@@ -45,7 +37,7 @@ ordered: // as in canonical: the carry says that the packet's destination is the
 	CMOVLCS BX, SI
 	SBBL R14, R14
 	ANDL $16, R14 // KeySwapped
-	ORB  R14, Flags(DI)
+	ORB  R14, HeadFlags(DI)
 	SHLQ $32, SI
 	ORQ  SI, DX
 	MOVQ AX, Key0(DI)
@@ -63,7 +55,7 @@ ordered: // as in canonical: the carry says that the packet's destination is the
 	SHRQ $32, AX
 	SHLQ $6, AX
 	PREFETCHT0 (R13)(AX*1)
-	ADDQ $size, DI
+	ADDQ $HeadSize, DI
 	DECQ CX
 	JGT  head
 	RET

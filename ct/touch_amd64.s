@@ -1,22 +1,5 @@
 #include "textflag.h"
-
-// Fields of a packet.Head and of a Flow; touch_amd64.go holds them to it.
-#define Key0 8
-#define Key1 16
-#define HeadFlow 36
-#define Len 40
-#define L3 42
-#define HeadFlags 45
-#define Verdict 46
-#define HeadState 47
-
-#define Bytes 16
-#define Packets 32
-#define Deadline 40
-#define Born 44
-#define Policy 60
-#define State 62
-#define Flags 63
+#include "layout_amd64.h"
 
 // func touchSettled(heads *packet.Head, stride uintptr, n int, candidates *uint32, flows unsafe.Pointer, now uint32, timeouts *Timeouts) int
 //

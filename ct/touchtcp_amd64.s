@@ -1,34 +1,5 @@
 #include "textflag.h"
-
-// Fields of a packet.Head, a Flow and a window, and values; touch_amd64.go holds them to it.
-#define Data 0
-#define Key0 8
-#define Key1 16
-#define HeadFlow 36
-#define Len 40
-#define L3 42
-#define L4 43
-#define HeadFlags 45
-#define Verdict 46
-#define HeadState 47
-
-#define Bytes 16
-#define Packets 32
-#define Deadline 40
-#define Policy 60
-#define State 62
-#define Flags 63
-
-#define End 0
-#define MaxEnd 4
-#define MaxAck 8
-#define MaxWin 12
-#define Bits 14
-#define More 15
-#define Digest 31 // More of the Reply side
-
-#define TCPEstablished 10
-#define TCPUnacknowledged 17
+#include "layout_amd64.h"
 
 // The factors of segmentDigest.
 DATA factors<>+0(SB)/8, $0x9e3779b97f4a7c15

@@ -77,9 +77,6 @@ func (h Heads) At(i int) *Head {
 	return (*Head)(unsafe.Add(unsafe.Pointer(h.first), uintptr(i)*h.stride))
 }
 
-// First returns the first n heads; n is at most Len.
-func (h Heads) First(n int) Heads { return Heads{h.first, h.stride, n} }
-
 // From returns the heads from the i-th on; i is at most Len.
 func (h Heads) From(i int) Heads { return Heads{h.At(i), h.stride, h.n - i} }
 

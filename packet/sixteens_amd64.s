@@ -154,6 +154,34 @@ GLOBL swap4<>(SB), RODATA|NOPTR, $16
 	HEAD(14, 14) \
 	HEAD(15, 15)
 
+// NEXT16 writes the heads of sixteen packets that are plain and goes on to the next.
+#define NEXT16 \
+	HEADS                      \
+	VPADDD  Z31, Z22, Z22      \
+	ADDQ    $16, AX            \
+	ADDQ    $128, BX           \
+	ADDQ    $(16*Head__size), R8 \
+	ADDQ    $32, DI
+
+// FINISH returns what was taken: how many, their bytes, the bits of their protocols.
+#define FINISH \
+done:                              \
+	MOVQ    AX, taken+48(FP)   \
+	BYTES                      \
+	MOVQ    AX, bytes+56(FP)   \
+	XORL    AX, AX             \
+	KORTESTW K5, K5            \
+	JZ      tcp                \
+	ORL     $17, AX            \
+tcp:                               \
+	KORTESTW K6, K6            \
+	JZ      all                \
+	ORL     $6, AX             \
+all:                               \
+	MOVB    AX, protocols+64(FP) \
+	VZEROUPPER                 \
+	RET
+
 // func plainSixteens4(mbufs **Mbuf, n int, mac uint64, heads *Head, size *uint16, dst *uint32) (taken int, bytes uint64, protocols uint8)
 //
 // The frame's 128 bytes: ends.
@@ -261,33 +289,11 @@ next:
 	VPADDD.BCST of16<>+64(SB), Z2, Z2
 	VPUNPCKLDQ Z2, Z1, Z3
 	VPUNPCKHDQ Z2, Z1, Z4
-	HEADS
-	VPADDD Z31, Z22, Z22
-	ADDQ $16, AX
-	ADDQ $128, BX
-	ADDQ $(16*Head__size), R8
-	ADDQ $32, DI
+	NEXT16
 	ADDQ $64, DX
 	JMP  next
 
-done:
-	MOVQ AX, taken+48(FP)
-	BYTES
-	MOVQ AX, bytes+56(FP)
-	XORL AX, AX
-	KORTESTW K5, K5
-	JZ   tcp
-	ORL  $17, AX
-
-tcp:
-	KORTESTW K6, K6
-	JZ   all
-	ORL  $6, AX
-
-all:
-	MOVB AX, protocols+64(FP)
-	VZEROUPPER
-	RET
+	FINISH
 
 // FRAME6 is FRAME for IPv6, whose destinations are told by their places. What may be UDP's
 // length goes on the stack, too: it is out of the row's reach.
@@ -402,30 +408,8 @@ next:
 	VPADDD.BCST of16<>+96(SB), Z2, Z2
 	VPUNPCKLDQ Z2, Z1, Z3
 	VPUNPCKHDQ Z2, Z1, Z4
-	HEADS
-	VPADDD Z31, Z22, Z22
-	ADDQ $16, AX
-	ADDQ $128, BX
-	ADDQ $(16*Head__size), R8
-	ADDQ $32, DI
+	NEXT16
 	ADDQ $128, DX
 	JMP  next
 
-done:
-	MOVQ AX, taken+48(FP)
-	BYTES
-	MOVQ AX, bytes+56(FP)
-	XORL AX, AX
-	KORTESTW K5, K5
-	JZ   tcp
-	ORL  $17, AX
-
-tcp:
-	KORTESTW K6, K6
-	JZ   all
-	ORL  $6, AX
-
-all:
-	MOVB AX, protocols+64(FP)
-	VZEROUPPER
-	RET
+	FINISH
