@@ -100,9 +100,10 @@ func (e *Events) put(event *Event) {
 	e.tail.Store(tail + 1)
 }
 
-// SetMark changes the mark of a connection. Owner worker only. Source: CT-10.
+// SetMark changes the mark of a connection, unless it has ended: a packet of it may be in the
+// same burst as what ended it. Owner worker only. Source: CT-10.
 func (t *Table) SetMark(flow uint32, mark uint32) {
-	if f := t.flow(flow); mark != f.mark {
+	if f := t.flow(flow); mark != f.mark && f.k1 != 0 {
 		f.SetMark(mark)
 		t.tell(EventUpdate, flow)
 	}

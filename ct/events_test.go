@@ -41,8 +41,13 @@ func TestEvents(t *testing.T) {
 	if n != 16 || e.Lost() != 24 {
 		t.Errorf("%d events, %d lost; want 16 and 24", n, e.Lost())
 	}
+	ended := send(w.table, w.now, DefaultTimeouts(), udp4(50)).Flow
+	w.table.Delete(ended)
+	e.Take(func(*Event) bool { return true })
+	w.table.SetMark(ended, 5) // by a packet that came in one burst with what ended its flow
+	e.Take(func(ev *Event) bool { t.Errorf("%v of a flow that has ended", ev.Kind); return true })
 	w.table.Silence(e)
-	send(w.table, w.now, DefaultTimeouts(), udp4(50))
+	send(w.table, w.now, DefaultTimeouts(), udp4(51))
 	e.Take(func(*Event) bool { t.Error("an event after the reader left"); return true })
 }
 

@@ -141,28 +141,45 @@ func directionOf(p *packet.Packet) int {
 	return Original
 }
 
+// follows reports whether what a packet of a flow is translated by is its flow's still. A flow
+// that gave way to another packet of the burst took its twin along, which may be another
+// flow's by now, and that one have the same index.
+func (t *Table) follows(p *packet.Packet) bool {
+	w, k := t.twin(p.Translation), key{p.Key0, p.Key1}
+	return w.flow != 0 && (k == w.key || k == t.flow(w.flow).key)
+}
+
 // Destination writes the destination of a packet that has Translation. Of an ICMP error it
-// is the packet that it quotes too.
-func (t *Table) Destination(p *packet.Packet) {
+// is the packet that it quotes too. It returns false if the packet's flow has ended since
+// Lookup: there is nothing to go by.
+func (t *Table) Destination(p *packet.Packet) bool {
 	switch w := t.twin(p.Translation); {
+	case Translates(p):
+		setEnd(p, theDst, &endpoint{w.ends.high, w.port})
+	case !t.follows(p):
+		return false
 	case p.State == packet.CtRelated:
 		t.translateQuote(p, w.flow)
-	case w.flow == 0:
-		setEnd(p, theDst, &endpoint{w.ends.high, w.port})
 	default:
 		o := t.sent(p)
 		setEnd(p, theDst, &o.dst)
 	}
+	return true
 }
 
-// Source writes the source of a packet that has Translation and leaves.
-func (t *Table) Source(p *packet.Packet) {
+// Source writes the source of a packet that has Translation and leaves. It returns false as
+// Destination.
+func (t *Table) Source(p *packet.Packet) bool {
+	if !t.follows(p) {
+		return false
+	}
 	if p.State == packet.CtRelated {
 		t.translateReporter(p)
-		return
+		return true
 	}
 	o := t.sent(p)
 	setEnd(p, theSrc, &o.src)
+	return true
 }
 
 // Restore writes into a packet that has Translation the destination it was received with.
@@ -175,8 +192,7 @@ func (t *Table) Restore(p *packet.Packet) bool {
 	if Translates(p) {
 		came, goes = endpoint{w.ends.low, destinationPort(p)}, endpoint{w.ends.high, w.port}
 	} else {
-		k := key{p.Key0, p.Key1}
-		if w.flow == 0 || k != w.key && k != t.flow(w.flow).key {
+		if !t.follows(p) {
 			return false
 		}
 		if p.State == packet.CtRelated {

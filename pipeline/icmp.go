@@ -40,8 +40,8 @@ var errorCode = [packet.NumAnswers]struct{ type4, code4, type6, code6 uint8 }{
 // Source: FF-6 to FF-10, FF-14.
 func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 	in := &w.snap.Interfaces[p.Ingress]
-	if p.Translation != 0 {
-		w.table.Restore(p) // its sender knows no other destination
+	if p.Translation != 0 && !w.table.Restore(p) { // its sender knows no other destination
+		return
 	}
 	may := p.Answer == packet.TCPReset && mayReset(p) ||
 		p.Answer != packet.TCPReset && mayAnswer(p) && in.answers(p)

@@ -39,9 +39,10 @@ func (w *Worker) inject(nowNs int64) {
 	}
 	for i := range b.Live() {
 		p := &b.Pkts[i]
-		if p.Translation != 0 { // it answers what was sent to another address
-			w.table.Destination(p)
-			w.table.Source(p)
+		if p.Translation != 0 && !(w.table.Destination(p) && w.table.Source(p)) { // it answers what was sent to another address
+			p.DropFor(packet.NATNoFlow)
+			w.discard(p)
+			continue
 		}
 		w.transmit(w.snap.Interfaces[p.Egress].Port, p.Mbuf)
 	}

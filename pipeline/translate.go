@@ -12,6 +12,7 @@ import (
 //
 // Needs:  Conntrack, PolicyIn.
 // Writes: destination address and port, and their checksums; of an ICMP error the quote too.
+// Drops:  nat_no_flow, where the flow gave way to another packet of the burst.
 // Source: FF-6. Design: docs/decisions/0016-address-translation.md.
 type Destination struct{ *context }
 
@@ -22,7 +23,9 @@ func (s *Destination) Process(b *packet.Burst) {
 	}
 	for i := range b.Live() {
 		if p := &b.Pkts[i]; p.Verdict == packet.Continue && p.Translation != 0 {
-			s.table.Destination(p)
+			if !s.table.Destination(p) {
+				p.DropFor(packet.NATNoFlow)
+			}
 		}
 	}
 }
@@ -32,6 +35,7 @@ func (s *Destination) Process(b *packet.Burst) {
 //
 // Needs:  Confirm, which chooses the source of new flows.
 // Writes: source address and port, and their checksums.
+// Drops:  nat_no_flow, where the flow gave way to another packet of the burst.
 // Source: FF-6. Design: docs/decisions/0016-address-translation.md.
 type Source struct{ *context }
 
@@ -43,7 +47,9 @@ func (s *Source) Process(b *packet.Burst) {
 	for i := range b.Live() {
 		p := &b.Pkts[i]
 		if p.Translation != 0 && (p.Verdict == packet.Transmit || p.Verdict == packet.Fragment) {
-			s.table.Source(p)
+			if !s.table.Source(p) {
+				p.DropFor(packet.NATNoFlow)
+			}
 		}
 	}
 }
@@ -164,8 +170,8 @@ func (w *Worker) finishTranslation(p *packet.Packet, nowNs int64) (begun bool, r
 		}
 		begun = w.table.Created != created
 	}
-	if p.Translation != 0 {
-		w.table.Source(p)
+	if p.Translation != 0 && !w.table.Source(p) {
+		return begun, packet.NATNoFlow
 	}
 	return begun, packet.Unfinished
 }
