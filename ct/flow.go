@@ -39,7 +39,7 @@ const (
 // high halves. 20 bytes.
 type cold struct {
 	prev, next  uint32 // expiry list, or next alone in the free list
-	start       uint32 // tick of confirmation
+	start       uint32 // when it was confirmed, see startOf
 	packetsHigh [2]uint16
 	slot        uint16 // of the expiry wheel, and what counts the flow, see limits.go
 	note        uint16 // of the TCP tracker, see reset.go
@@ -68,6 +68,16 @@ const (
 // age returns for how many units of 2^ageShift ticks the flow has been there, modulo 256,
 // rounded up or down.
 func (f *Flow) age(now uint32) uint32 { return uint32(uint8(now>>ageShift) - uint8(f.verdict)) }
+
+// startShift makes the unit of a flow's start, 17 ms: 32 bits of it last two years.
+// Sessions of routing protocols outlive the 52 days of ticks.
+const startShift = 24
+
+// startOf is a flow's start as the cold part has it.
+func startOf(nowNs int64) uint32 { return uint32(nowNs >> startShift) }
+
+// lasted returns for how many ticks a flow has been there, a few more at most, modulo 2^32.
+func (c *cold) lasted(now uint32) uint32 { return now - c.start<<(startShift-tickShift) }
 
 // born notes when the flow began.
 func (f *Flow) born(now uint32) { f.verdict = f.verdict&^0xff | now>>ageShift&0xff }

@@ -83,3 +83,27 @@ func TestConnectionComesForwardAgain(t *testing.T) {
 		t.Error("the connection outlives its timeout")
 	}
 }
+
+// CT-4, CT-10: ticks go round in 52 days, and are compared as if they did in 26. A connection that lasts longer
+// is as old as it is, and a flow that is answered only then is a stream two seconds later.
+func TestFlowsOutliveTheTicks(t *testing.T) {
+	const day = 24 * 3600 * second
+	patient := NewTimeouts(map[State]time.Duration{UDPUnreplied: 20 * 24 * time.Hour})
+	for _, begin := range []int64{0, 5*second + 1, 51 * day} {
+		for _, days := range []int64{1, 10, 27, 40, 52, 53, 110, 800} {
+			table, now, end := newTable(t, MinFlows, 0), begin, begin+days*day
+			for ; now < end; now += min(15*day, end-now) {
+				send(table, now, patient, udp4(1))
+			}
+			send(table, now, patient, udp4(1).reversed())
+			send(table, now+3*second, patient, udp4(1))
+			info := table.Info(1, now+3*second)
+			if info.State != UDPReplied || !info.Assured {
+				t.Errorf("answered after %d days from %d on: %v", days, begin, info.State)
+			}
+			if age := int64(info.Age); age < days*day+3*second-second/50 || age > days*day+3*second+second/50 {
+				t.Errorf("after %d days and 3 s from %d on it is %v old", days, begin, info.Age)
+			}
+		}
+	}
+}

@@ -38,7 +38,7 @@ func (t *Table) Info(i uint32, nowNs int64) Info {
 	info := Info{
 		Proto: f.proto(), Zone: f.zone(), State: f.state, Original: original, Reply: reply,
 		Bytes: f.bytes, Mark: f.mark, Policy: f.policy, Replied: f.flags&seenReply != 0, Assured: f.flags&assured != 0,
-		Age:     time.Duration(now-c.start) << tickShift,
+		Age:     time.Duration(startOf(nowNs)-c.start) << startShift,
 		Expires: time.Duration(int32(f.deadline-now)) << tickShift,
 	}
 	for dir := range info.Packets {

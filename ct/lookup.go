@@ -308,7 +308,7 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 	}
 	t.settle(i)
 	t.countIn(p, i)
-	t.cold[i].start = now
+	t.cold[i].start = startOf(nowNs)
 	t.cold[i].packetsHigh = [2]uint16{}
 	t.enter(p.Hash, i)
 	if p.Translation != 0 {

@@ -67,7 +67,7 @@ func (t *Table) advance(p *packet.Packet, flow, now uint32, dir int) outcome {
 		switch {
 		case f.state == UDPUnreplied && dir == Reply:
 			f.state = UDPAnswered
-		case f.state == UDPAnswered && int32(now-t.cold[flow].start-streamTicks) > 0:
+		case f.state == UDPAnswered && t.cold[flow].lasted(now) > streamTicks:
 			f.state = UDPReplied
 			f.flags |= assured
 		}
