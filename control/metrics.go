@@ -24,7 +24,7 @@ var (
 	metricReceived    = desc("received_packets_total", "Packets received from ports.")
 	metricCreated     = desc("created_packets_total", "ICMP errors, TCP resets, copies for ports, and fragments beyond the first of each packet.")
 	metricTransmitted = desc("transmitted_packets_total", "Packets that ports took.")
-	metricHeld        = desc("held_packets", "Packets under way between two workers.")
+	metricHeld        = desc("held_packets", "Packets that wait for a neighbour, a first fragment or a verdict, or are under way between two workers.")
 	metricDrops       = desc("drops_total", "Packets dropped, by reason.", "reason")
 	metricPunts       = desc("punts_total", "Packets given to the slow path, by reason.", "reason")
 	metricPuntsMissed = desc("punts_missed_total", "Packets for the slow path that it did not get, by punt reason, and why: limited or full.", "reason", "why")

@@ -18,8 +18,9 @@ type Report struct {
 	Received    uint64  `json:"received"`
 	Created     uint64  `json:"created"` // ICMP errors, TCP resets, fragments beyond the first of each packet, mirrored, from_kernel
 	Transmitted uint64  `json:"transmitted"`
-	// Held is packets under way between two workers. Workers are read one after
-	// the other: what passed between them meanwhile can make it negative.
+	// Held is packets that wait, for a neighbour's address, the first fragment of their
+	// datagram or a verdict, and those under way between two workers. Workers are read
+	// one after the other: what passed between them meanwhile can make it negative.
 	Held int64 `json:"held"`
 
 	FastForwarded uint64 `json:"fast_forwarded"` // packets that left as one frame or in fragments

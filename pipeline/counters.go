@@ -15,7 +15,7 @@ type Counters struct {
 	Received    uint64
 	Created     uint64 // ICMP errors, TCP resets, fragments beyond the first of each packet, copies for ports, what the slow path sent
 	Transmitted uint64
-	Held        uint64 // now, until their neighbour is known, or their flow
+	Held        uint64 // now: for a neighbour, the first fragment of a datagram, or a verdict
 	HandedOver  uint64 // to the worker that owns the flow
 	TakenOver   uint64 // from the worker that received the packet
 	Drops       [packet.NumReasons]uint64

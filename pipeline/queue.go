@@ -115,6 +115,7 @@ func (w *Worker) enqueue(p *packet.Packet, q *packet.Queueing, nowNs int64) {
 	}
 	switch v {
 	case packet.Held:
+		w.counter.Held++
 	case packet.Continue:
 		t := w.waits
 		t.passed[t.n] = packet.Released{Packet: *p, Queueing: *q, Decision: packet.QueueAccept, Cause: packet.CauseNoListener}
@@ -155,6 +156,7 @@ func (w *Worker) passOn(nowNs int64) {
 func (w *Worker) reinject(nowNs int64) int {
 	t := w.waits
 	n := w.queues.Release(t.released[:], nowNs)
+	w.counter.Held -= uint64(n)
 	if n > 0 {
 		w.bringBack(t.released[:n], packet.WaitQueue, nowNs)
 		w.count(t.released[:n])

@@ -168,6 +168,7 @@ func TestQueueAccept(t *testing.T) {
 			if out := q.send(0, f); len(out[1]) != 0 || q.queues.Held() != 1 {
 				t.Fatalf("%s, hook %s: %d frames left", name, hook, len(out[1]))
 			}
+			q.checkBalance()
 			p := q.receive(1)[0]
 			if !bytes.Equal(p.Data, f[14:]) || p.HookName() != hook.String() || p.StateName() != "new" || p.InPort != ifLAN {
 				t.Errorf("%s, hook %s: %+v", name, hook, p)
