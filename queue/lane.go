@@ -41,7 +41,10 @@ const (
 
 // rebind follows the listeners that come and go. A packet that waits for one that went
 // leaves by its rule's policy.
-func (l *lane) rebind(nowNs int64) {
+//
+// Whatever is about to use the listener's memory looks here first, in the same poll: what
+// an earlier poll found may be unmapped, for between the two the worker was quiescent.
+func (l *lane) rebind() {
 	b := l.binding.Load()
 	if b == l.latest || l.worker.stopping {
 		return
@@ -50,7 +53,7 @@ func (l *lane) rebind(nowNs int64) {
 	l.bound, l.latest, l.stalled, l.owed = b, b, false, false
 	if b != nil {
 		l.out, l.in = b.layout.SwitchLane(b.packets, b.verdicts, l.worker.index)
-		l.progressNs, l.consumed = nowNs, 0
+		l.progressNs, l.consumed = l.worker.nowNs, 0
 	}
 }
 

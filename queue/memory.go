@@ -11,8 +11,8 @@ import (
 )
 
 // binding is what one listener brought: its memory, the way to wake it, and the way to
-// be rid of it. The server makes it; workers use it from the poll that finds it in
-// Queue.binding until the one that does not.
+// be rid of it. The server makes it; a worker uses it in those polls in which it has found
+// it in Queue.binding before.
 //
 // The memory for packets is sealed so that a listener can map it for reading only, and
 // can neither shrink it nor punch holes in it. The memory for verdicts the listener maps

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,38 @@ func TestListenerGoes(t *testing.T) {
 			t.Errorf("%d packets left, %d of them accepted", len(all), accepted)
 		}
 		_ = packets
+	}
+}
+
+// A listener that goes between two polls is gone with its memory when the next one pushes
+// packets and copies: nothing that an earlier poll found is used any more. Source: VQ-5
+func TestListenerGoesBetweenPolls(t *testing.T) {
+	b := newBed(t, 1, plain(0))
+	l := b.listen(0)
+	q, w := b.set.Lookup(0), b.workers[0]
+	b.poll() // the worker knows the listener
+	l.Close()
+	for end := time.Now().Add(20 * time.Second); q.claimed.Load(); time.Sleep(50 * time.Microsecond) {
+		if !q.Listening() { // retired, and the worker has not looked since
+			b.members[0].Quiescent()
+			b.epoch.Reclaim()
+		}
+		if time.Now().After(end) {
+			t.Fatal("waited for the memory to go in vain")
+		}
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fault := recover(); fault != nil {
+			t.Errorf("memory that is gone was used: %v", fault)
+		}
+	}()
+	copied := b.packet(1, 1, 60)
+	if w.Copy(&copied, in0, b.nowNs) {
+		t.Error("a copy went to nobody")
+	}
+	if v := b.push(w, b.packet(1, 1, 60), in0); v != packet.Drop {
+		t.Errorf("verdict %d, want that of a queue without a listener", v)
 	}
 }
 

@@ -49,6 +49,7 @@ func (w *Worker) Push(p *packet.Packet, q packet.Queueing, nowNs int64) packet.V
 // lets pass still waits for those that came before it, as long as they have not all left:
 // there may be more of them than one Release takes. Source: VQ-1.
 func (l *lane) offer(p *packet.Packet, q *packet.Queueing, atNs int64) packet.Verdict {
+	l.rebind()
 	l.stats.Offered++
 	flag, outcome := uint8(packet.QueueBypass), packet.OutcomeBypassed
 	cause := packet.CauseNoListener
@@ -85,7 +86,7 @@ func (w *Worker) Copy(p *packet.Packet, q packet.Queueing, nowNs int64) bool {
 		return false
 	}
 	l := &w.lanes[at-1]
-	if l.bound != nil && !l.stalled {
+	if l.rebind(); l.bound != nil && !l.stalled {
 		if rec := l.reserve(p.L3Len()); rec != nil {
 			l.write(rec, p, &q, 0, wire.FlagTee)
 			l.stats.Copies++
@@ -97,7 +98,7 @@ func (w *Worker) Copy(p *packet.Packet, q packet.Queueing, nowNs int64) bool {
 }
 
 // Release stores packets that come back at dst, each with what is to become of it, and
-// returns how many. Call it once per poll: it also follows listeners that come and go.
+// returns how many. Call it once per poll, also to follow listeners that come and go.
 //
 // The work of one call is bounded by len(dst), whatever listeners send.
 func (w *Worker) Release(dst []packet.Released, nowNs int64) int {
@@ -112,7 +113,7 @@ func (w *Worker) Release(dst []packet.Released, nowNs int64) int {
 			at -= len(w.lanes)
 		}
 		l := &w.lanes[at]
-		l.rebind(nowNs)
+		l.rebind()
 		if l.bound != nil || l.packets > 0 {
 			n += w.drain(l, dst[n:], nowNs)
 		}

@@ -82,9 +82,6 @@ func (p *Producer) Pending() bool { return p.tail.Load() != p.next }
 // Consumed returns how far the consumer has read, as far as it is to be believed.
 func (p *Producer) Consumed() uint64 { return p.head.Load() }
 
-// Drained tells whether the consumer says that it has read everything published.
-func (p *Producer) Drained() bool { return p.head.Load() == p.next }
-
 // Next returns the next record, or nil when there is none. The record lies in memory
 // that the other side may change at any time, but for its length, which is that of the
 // slice: read each value once.
@@ -107,7 +104,7 @@ func (c *Consumer) Next() ([]byte, error) {
 		if n == 0 || n%Unit != 0 || n > c.end-c.next || n > size-at {
 			return nil, ErrCorrupt
 		}
-		if kind == kindSkip && n != size-at { // else one could send nothing but these
+		if kind == kindSkip && (at == 0 || n != size-at) { // else one could send nothing but these
 			return nil, ErrCorrupt
 		}
 		c.next += n

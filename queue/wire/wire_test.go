@@ -58,8 +58,8 @@ func TestRingKeepsRecords(t *testing.T) {
 			}
 			got++
 		}
-		if got != sent || out.Drained() {
-			t.Fatalf("%d of %d, drained %t", got, sent, out.Drained())
+		if got != sent {
+			t.Fatalf("%d of %d", got, sent)
 		}
 		in.Release()
 	}
@@ -96,6 +96,17 @@ func TestConsumerChecksLength(t *testing.T) {
 		if rec, err := in.Next(); (n == minRing-64) != (err == nil) || err != nil && (rec != nil || !errors.Is(err, ErrCorrupt)) {
 			t.Errorf("a record of %d bytes at 64 of %d: %d bytes, %v", n, minRing, len(rec), err)
 		}
+	}
+}
+
+// A whole ring that is skipped is none: who sends such in step with the consumer would keep
+// it there. Source: VQ-5
+func TestConsumerSkipsNoWholeRing(t *testing.T) {
+	_, _, in := pair(t, minRing)
+	binary.LittleEndian.PutUint64(in.data, minRing|kindSkip<<32)
+	in.tail.Store(minRing)
+	if rec, err := in.Next(); rec != nil || !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%d bytes, %v", len(rec), err)
 	}
 }
 
