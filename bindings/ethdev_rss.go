@@ -15,9 +15,13 @@ const RSSIPTCPUDP uint64 = C.RTE_ETH_RSS_IP | C.RTE_ETH_RSS_TCP | C.RTE_ETH_RSS_
 const RSSFlowTypes uint64 = C.RTE_ETH_RSS_NONFRAG_IPV4_TCP | C.RTE_ETH_RSS_NONFRAG_IPV4_UDP |
 	C.RTE_ETH_RSS_NONFRAG_IPV6_TCP | C.RTE_ETH_RSS_NONFRAG_IPV6_UDP
 
-// RSS reads back the hash key and the packet types that the device uses.
+// maxRSSKeyBytes is the longest key that can be asked for. There is always room for one so
+// long: drivers of some NICs (net_ixgbe) write all of theirs, whatever length they are told.
+const maxRSSKeyBytes = 255
+
+// RSS reads back the hash key, of keyBytes, and the packet types that the device uses.
 func (p PortID) RSS(keyBytes int) (key []byte, types uint64, err error) {
-	key = make([]byte, max(keyBytes, 1))
+	key = make([]byte, maxRSSKeyBytes)
 	var rssHF C.uint64_t
 	err = p.control("get rss", func() C.int {
 		return C.ffwd_rss_read(C.uint16_t(p), (*C.uint8_t)(unsafe.Pointer(&key[0])), C.uint8_t(keyBytes), &rssHF)

@@ -23,28 +23,31 @@ func rssConf(info bindings.DeviceInfo, nRx int) (types uint64, key []byte) {
 // a flow on one queue: key, packet types and redirection table are read back.
 //
 // A software device is not believed: net_null takes key, types and table and spreads
-// nothing.
+// nothing. Nor is one that did not take our key, whose own is not symmetric.
 //
 // Source: CT-1.
 func (p *Port) verifySymmetricRSS(info bindings.DeviceInfo) bool {
-	if info.Bus == "vdev" || len(p.rx) < 2 || info.RETASize == 0 {
+	if info.Bus == "vdev" || len(p.rx) < 2 || info.RETASize == 0 || len(p.rssKey) == 0 {
 		return false
 	}
 	key, types, err := p.id.RSS(len(p.rssKey))
-	if err != nil || !bytes.Equal(key, p.rssKey) || types&bindings.RSSFlowTypes != bindings.RSSFlowTypes {
+	if err != nil {
 		return false
 	}
 	if err := p.id.SpreadRETA(info.RETASize, len(p.rx)); err != nil {
 		return false
 	}
 	table, err := p.id.RETA(info.RETASize)
-	if err != nil {
-		return false
-	}
+	return err == nil && bytes.Equal(key, p.rssKey) && keepsFlows(types, table, len(p.rx))
+}
+
+// keepsFlows reports whether a device hashes what flows are made of, and its redirection
+// table has the queues in turn.
+func keepsFlows(types uint64, table []uint16, queues int) bool {
 	for i, queue := range table {
-		if int(queue) != i%len(p.rx) {
+		if int(queue) != i%queues {
 			return false
 		}
 	}
-	return true
+	return types&bindings.RSSFlowTypes == bindings.RSSFlowTypes
 }
