@@ -58,8 +58,8 @@ func (s *Express) find(mbufs []*packet.Mbuf, mac uint64) (n int, bytes uint64, p
 // keepBehindGaps marks what must not pass the gaps.
 func (s *Express) keepBehindGaps() {
 	for _, g := range s.gaps[:s.last] {
-		if g.at < s.plain && s.mayLead(g.mbuf) {
-			s.keepBehind(g.mbuf.Data(), g.at)
+		if lead, may := s.mayLead(g.mbuf); may && g.at < s.plain {
+			s.keepBehind(lead, g.at)
 		}
 	}
 }
@@ -88,12 +88,25 @@ func (s *Express) part(mbufs []*packet.Mbuf, at int, family uint16) (others, par
 	return mbufs[:n], mbufs[n:]
 }
 
-// etherType is that of a frame, 0 of a runt.
-func etherType(m *packet.Mbuf) uint16 {
+// network returns the ethertype of a frame, 0 of a runt, and the offset of its network header.
+// It looks behind a priority tag, which leaves a frame in the untagged network.
+func network(m *packet.Mbuf) (etherType, l3 uint16) {
 	if m.DataLen < packet.EthernetLen {
-		return 0
+		return 0, packet.EthernetLen
 	}
-	return (*packet.Ethernet)(m.Data()).EtherType()
+	etherType, l3 = (*packet.Ethernet)(m.Data()).EtherType(), packet.EthernetLen
+	if etherType == packet.EtherVLAN && m.DataLen >= packet.EthernetLen+packet.VLANTagLen {
+		tag := (*[packet.VLANTagLen]byte)(unsafe.Add(m.Data(), packet.EthernetLen))
+		if binary.BigEndian.Uint16(tag[:])&packet.VLANIDMask == 0 {
+			return binary.BigEndian.Uint16(tag[2:]), packet.EthernetLen + packet.VLANTagLen
+		}
+	}
+	return etherType, l3
+}
+
+func etherType(m *packet.Mbuf) uint16 {
+	t, _ := network(m)
+	return t
 }
 
 // keepBehind marks what follows a frame, from the run's at-th on, between the same two hosts:
@@ -123,15 +136,18 @@ func (s *Express) keepBehind(frame unsafe.Pointer, at int) {
 	}
 }
 
-// mayLead tells whether a frame that is not plain may be of a flow that plain ones are of.
-// Tagged ones are not: they came in by another interface.
-func (s *Express) mayLead(m *packet.Mbuf) bool {
-	f := (*packet.PlainFrame6)(m.Data()) // no more of it is read than there is
-	switch length := int(m.DataLen); {
+// mayLead tells whether a frame that is not plain may be of a flow that plain ones are of, and
+// where its addresses are: as far behind lead as those of a frame without a tag. Those with one
+// of a VLAN came in by another interface.
+func (s *Express) mayLead(m *packet.Mbuf) (lead unsafe.Pointer, may bool) {
+	family, l3 := network(m)
+	lead = unsafe.Add(m.Data(), int(l3)-packet.EthernetLen)
+	f := (*packet.PlainFrame6)(lead) // no more of it is read than there is
+	switch length := int(m.DataLen - l3); {
 	case s.ipv6:
-		return length >= packet.EthernetLen+packet.IPv6HeaderLen && etherType(m) == packet.EtherIPv6 && f[20] != packet.ProtoICMPv6
-	case length < packet.EthernetLen+packet.IPv4HeaderLen || etherType(m) != packet.EtherIPv4:
-		return false
+		return lead, family == packet.EtherIPv6 && length >= packet.IPv6HeaderLen && f[20] != packet.ProtoICMPv6
+	case family != packet.EtherIPv4 || length < packet.IPv4HeaderLen:
+		return nil, false
 	}
-	return f[23] == packet.ProtoTCP || f[23] == packet.ProtoUDP
+	return lead, f[23] == packet.ProtoTCP || f[23] == packet.ProtoUDP
 }

@@ -65,6 +65,24 @@ func TestPacketsDoNotOvertakeThoseThatWait(t *testing.T) {
 	}
 }
 
+// What conntrack is told by a reload holds for packets that wait, though no other has met
+// conntrack since. SP-3, CT-7
+func TestReloadedSettingsHoldForWhatWaits(t *testing.T) {
+	w, _ := newHoldWorld(t)
+	w.snapshot.Tracking.MaxPerSource = 2
+	w.publish()
+	w.send(0, udp4(18), stranger4(1)) // one flow of this source, and one that waits
+	w.snapshot.Tracking.MaxPerSource = 1
+	w.publish()
+	w.know(ifWAN, s4, macS)
+	for w.worker.holder.packets > 0 { // until it may look again
+		w.worker.poll(true)
+	}
+	if n := w.drops(packet.CtSourceLimit); n != 1 {
+		t.Errorf("%d packets were dropped for the limit that is new, want 1", n)
+	}
+}
+
 // later reviews what waits as if that much time had passed, and returns what left.
 func (w *world) later(ns int64) (out [2][][]byte) {
 	w.worker.review(testClock.Now() + ns)

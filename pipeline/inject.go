@@ -15,7 +15,7 @@ type FrameSource interface {
 	Pop()
 }
 
-// inject transmits what the kernel sent, at most a burst per poll.
+// inject transmits what the kernel sent: of a poll's burst of frames those that can be.
 //
 // No rule sees these packets: what the router itself says is not filtered. But
 // their flows are tracked, so that the answers to them are established.
@@ -23,7 +23,7 @@ type FrameSource interface {
 func (w *Worker) inject(nowNs int64) {
 	b := &w.burst
 	b.N, b.NowNs = 0, nowNs
-	for b.N < w.config.Burst {
+	for range w.config.Burst {
 		iface, frame := w.config.Kernel.Peek()
 		if frame == nil {
 			break

@@ -179,6 +179,9 @@ func compareWays(t *testing.T, mtu int, o option) {
 			if port == 1 {
 				turn(burst[i])
 			}
+			if rng.IntN(16*mutants) == 0 && len(burst[i]) >= 12 {
+				burst[i] = withPriority(burst[i])
+			}
 		}
 		a, b := byFlow(short.send(port, burst...)), byFlow(long.send(port, burst...))
 		if !reflect.DeepEqual(a, b) {

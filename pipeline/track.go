@@ -23,10 +23,7 @@ func (s *Tuple) Process(b *packet.Burst) { s.secret.Tuples(b, s.snap.Zones) }
 type Conntrack struct{ *context }
 
 // Process looks the burst up.
-func (s *Conntrack) Process(b *packet.Burst) {
-	s.table.Use(s.snap.Tracking)
-	s.table.Lookup(b, s.snap.Timeouts)
-}
+func (s *Conntrack) Process(b *packet.Burst) { s.table.Lookup(b, s.snap.Timeouts) }
 
 // Confirm enters the flows of new packets that leave the switch.
 //

@@ -192,6 +192,9 @@ func (w *Worker) poll(receive bool) {
 	now := c.At(start)
 	w.gap(start)
 	w.snap = w.config.Snapshot.Load()
+	if w.table != nil {
+		w.table.Use(w.snap.Tracking)
+	}
 	before, returned := w.counter.Received+w.counter.TakenOver+w.counter.FromKernel, 0
 	if w.holder != nil {
 		w.review(now)
