@@ -321,10 +321,10 @@ func (t *Table) Confirm(p *packet.Packet, nowNs int64, timeouts *Timeouts) bool 
 }
 
 // settle marks a flow whose packets are of the common case, see touch. One with translated
-// addresses is not.
+// addresses is not, and one of GRE not before it is answered.
 func (t *Table) settle(flow uint32) {
 	f := t.flow(flow)
-	if f.flags&translated != 0 {
+	if f.flags&translated != 0 || f.state == GREUnreplied {
 		return
 	}
 	if proto := f.proto(); proto != packet.ProtoTCP && proto != packet.ProtoSCTP {

@@ -76,10 +76,9 @@ func (t *Table) resync(flow uint32, dir int, seg *segment) bool {
 type reset uint8
 
 const (
-	resetCheck   reset = iota // closes if it is inside the windows
-	resetSure                 // closes
-	resetDoubt                // may be a guess: let through, the connection goes on
-	resetThrough              // about something else: let through
+	resetCheck reset = iota // closes if it is inside the windows
+	resetSure               // closes
+	resetDoubt              // may be a guess: let through, the connection goes on
 	resetInvalid
 )
 
@@ -96,7 +95,7 @@ func (t *Table) checkReset(flow uint32, dir int, seg *segment) reset {
 	case dir == Reply && seg.flags&packet.TCPAck != 0 && t.expects(flow, noteSyn, seg.ack):
 		return resetSure // it refuses the SYN that was let through
 	case dir == Original && f.state == TCPSynSent && t.expects(flow, noteChallenge, seg.seq):
-		return resetThrough // it clears the far end's old connection; the SYN will be sent again
+		return resetSure // it clears the far end's old connection; the SYN will be sent again, and open the flow anew
 	case dir == Reply && f.state == TCPSynSent && seg.flags&packet.TCPAck == 0:
 		return resetInvalid // RFC 9293 3.10.7.3
 	case f.state >= TCPFinWait && f.state <= TCPClose:

@@ -68,9 +68,16 @@ var sctpNext = func() (next [2][numChunks][SCTPHeartbeatSent - SCTPClosed + 1]St
 	return next
 }()
 
-// tags are the verification tags that each direction's packets must have, in the
-// place of a TCP window; 0 is not known yet.
-type tags struct{ of [2]uint32 }
+// tags are the verification tags that each direction's packets must have, in the place
+// of a TCP window; 0 is not known. next are those of an association that may take the
+// place of this one: INIT, INIT ACK and a heartbeat with other tags propose it. Whoever
+// forges one does no harm by it, because it is proved only by a COOKIE ECHO with the tag that
+// the INIT ACK asked for, or by an answer to the heartbeat; and of a proved one both sets are
+// good until a COOKIE ACK. Source: RFC 9260 5.2.
+type tags struct {
+	of, next [2]uint32
+	proved   bool
+}
 
 func (w *window) tags() *tags { return (*tags)(unsafe.Pointer(w)) }
 
@@ -147,12 +154,23 @@ func (t *Table) trackSCTP(p *packet.Packet, flow uint32, dir int) outcome {
 	known := *t.window(flow).tags()
 	state := f.state
 	tag := sctpTag(p)
+	if known.proved && tag == known.next[dir] && tag != known.of[dir] {
+		known.of, known.next = known.next, known.of
+	}
+	result := accepted
 	ok := chunks(p, func(kind, flags uint8, value []byte) bool {
-		if !known.accept(kind, flags, value, tag, dir, state) {
+		switch known.accept(kind, flags, value, tag, dir, state) {
+		case refused:
 			return false
+		case passed:
+			result = passed
+			return true
 		}
 		if state == SCTPHeartbeatSent && dir == Reply && kind != chunkHeartbeat && kind != chunkHeartbeatAck {
 			return false // nothing is known of this association but the question whether it lives
+		}
+		if kind == chunkInit && state == SCTPClosed { // or a client that tries for ever would keep the flow for ever
+			result = passed
 		}
 		if kind < numChunks {
 			state = sctpNext[dir][kind][state-SCTPClosed]
@@ -167,43 +185,104 @@ func (t *Table) trackSCTP(p *packet.Packet, flow uint32, dir int) outcome {
 		f.flags |= assured
 	}
 	f.state = state
-	return accepted
+	return result
 }
 
-// accept holds a chunk to the packet's verification tag and learns those that
-// INIT and INIT ACK ask for. Source: RFC 9260 8.5.1.
-func (k *tags) accept(kind, flags uint8, value []byte, tag uint32, dir int, state State) bool {
+// accept holds a chunk to the packet's verification tag and learns those that others ask
+// for. A chunk that is passed says nothing of the association that there is.
+// Source: RFC 9260 5.2, 8.5.1.
+func (k *tags) accept(kind, flags uint8, value []byte, tag uint32, dir int, state State) outcome {
+	proposed := tag == k.next[dir] && tag != 0
 	switch kind {
 	case chunkInit:
-		if tag != 0 || len(value) < 16 {
-			return false
-		}
-		if state == SCTPClosed || state == SCTPHeartbeatSent || state == SCTPShutdownSent || state == SCTPShutdownRecd {
-			*k = tags{}
-			k.of[dir^1] = binary.BigEndian.Uint32(value)
-		}
-		return true
+		return k.init(value, tag, dir, state)
 	case chunkInitAck:
-		if len(value) < 16 || tag != k.of[dir] {
-			return false
+		return k.initAck(value, tag, dir, state)
+	case chunkCookieEcho:
+		if proposed && tag != k.of[dir] {
+			k.of, k.next, k.proved = k.next, k.of, true
 		}
-		if state <= SCTPCookieWait {
-			k.of[dir^1] = binary.BigEndian.Uint32(value)
+	case chunkCookieAck:
+		if tag == k.of[dir] {
+			k.next, k.proved = [2]uint32{}, false
 		}
-		return true
 	case chunkAbort, chunkShutdownComplete:
 		if flags&chunkReflects != 0 {
-			return tag == k.of[dir^1]
+			return acceptIf(tag == k.of[dir^1])
 		}
-		return tag == k.of[dir]
-	case chunkHeartbeat, chunkHeartbeatAck:
+		if proposed && tag != k.of[dir] { // it refuses the new one
+			k.next = [2]uint32{}
+			return passed
+		}
+	case chunkHeartbeat:
 		if k.of[dir] == 0 {
 			k.of[dir] = tag
 		}
+		if tag != k.of[dir] { // of an association whose beginning went another way, perhaps
+			k.next, k.proved = [2]uint32{}, false
+			k.next[dir] = tag
+			return passed
+		}
+	case chunkHeartbeatAck:
+		if k.of[dir] == 0 {
+			k.of[dir] = tag
+		}
+		if tag != k.of[dir] && k.next[dir] == 0 && k.next[dir^1] != 0 {
+			k.next[dir] = tag
+			k.of, k.next, k.proved = k.next, k.of, true
+		}
 	case chunkShutdownAck: // an answer to an association that its sender has forgotten
 		if state <= SCTPCookieEchoed {
-			return true
+			return accepted
 		}
 	}
-	return tag == k.of[dir]
+	return acceptIf(tag == k.of[dir])
+}
+
+// init learns the tag that an INIT asks for: at once where there is no association yet, or
+// no more.
+func (k *tags) init(value []byte, tag uint32, dir int, state State) outcome {
+	if tag != 0 || len(value) < 16 || binary.BigEndian.Uint32(value) == 0 {
+		return refused
+	}
+	asked := binary.BigEndian.Uint32(value)
+	switch {
+	case state == SCTPHeartbeatSent:
+		*k = tags{}
+		fallthrough
+	case state == SCTPClosed || dir == Original && (state == SCTPShutdownSent || state == SCTPShutdownRecd):
+		k.of[dir^1] = asked
+	case asked != k.of[dir^1]:
+		k.next, k.proved = [2]uint32{}, false
+		k.next[dir^1] = asked
+	}
+	return accepted
+}
+
+// initAck learns the tag that an INIT ACK asks for. To an INIT that came twice there may be
+// two, with different tags: its sender takes either.
+func (k *tags) initAck(value []byte, tag uint32, dir int, state State) outcome {
+	if len(value) < 16 || tag == 0 {
+		return refused
+	}
+	asked := binary.BigEndian.Uint32(value)
+	switch {
+	case tag == k.next[dir]:
+		k.next[dir^1] = asked
+	case tag != k.of[dir]:
+		return refused
+	case state == SCTPClosed || k.of[dir^1] == 0:
+		k.of[dir^1] = asked
+	case asked != k.of[dir^1]:
+		k.next, k.proved = k.of, false
+		k.next[dir^1] = asked
+	}
+	return accepted
+}
+
+func acceptIf(ok bool) outcome {
+	if ok {
+		return accepted
+	}
+	return refused
 }

@@ -92,8 +92,6 @@ func (t *Table) trackTCP(p *packet.Packet, flow uint32, dir int) outcome {
 				return accepted
 			case resetDoubt:
 				next = old
-			case resetThrough:
-				return passed
 			case resetInvalid:
 				return refused
 			}

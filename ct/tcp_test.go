@@ -231,6 +231,24 @@ func TestSynOnALiveConnection(t *testing.T) {
 	}
 }
 
+// CT-3: a SYN meets what is left of an old connection at the far end, whose challenge its
+// sender answers with a RST: that ends the flow, and the SYN that follows begins it anew, as
+// Linux has it. Source: RFC 9293 3.5.1, figure 9; RFC 5961 4.2
+func TestHalfOpenConnectionIsCleared(t *testing.T) {
+	w := newWire(t)
+	w.pass(toServer, seg{flags: fS, seq: 1000, win: 1000})
+	w.pass(toClient, seg{flags: fA, seq: 5000, ack: 7001, win: 1000})
+	if p := w.pass(toServer, seg{flags: fR, seq: 7000}); p.State != packet.CtInvalid || w.state() != TCPSynSent {
+		t.Errorf("a RST that answers nothing: %v, %v", p.State, w.state())
+	}
+	if p := w.pass(toServer, seg{flags: fR, seq: 7001}); p.State == packet.CtInvalid || w.state() != TCPClose {
+		t.Errorf("the RST: %v, %v", p.State, w.state())
+	}
+	if p := w.pass(toServer, seg{flags: fS, seq: 1000, win: 1000}); p.State != packet.CtNew || w.state() != TCPSynSent {
+		t.Errorf("the SYN behind it: %v, %v", p.State, w.state())
+	}
+}
+
 // CT-3: loose off takes up no connection in mid-stream; liberal lets segments outside
 // the windows through.
 func TestLooseAndLiberal(t *testing.T) {

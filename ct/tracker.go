@@ -59,9 +59,10 @@ func (t *Table) advance(p *packet.Packet, flow, now uint32, dir int) outcome {
 	case packet.ProtoSCTP:
 		return t.trackSCTP(p, flow, dir)
 	case packet.ProtoGRE:
-		if dir == Reply {
+		if f.state == GREUnreplied && f.flags&seenReply != 0 { // behind the first answer
 			f.state = GREReplied
 			f.flags |= assured
+			t.settle(flow)
 		}
 	case packet.ProtoUDP:
 		switch {

@@ -17,7 +17,7 @@ import (
 // Bounds on listeners, so that none holds on to memory or a goroutine for nothing.
 const (
 	maxClients    = 64               // connections at once
-	helloTimeout  = 2 * time.Second  // from the connection to Ready
+	helloTimeout  = 10 * time.Second // from the connection to Ready, on a machine however busy
 	sendTimeout   = time.Second      // for one message of ours
 	limitInterval = time.Millisecond // between two messages of a listener, in the long run
 	limitBurst    = 100
