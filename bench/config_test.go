@@ -139,7 +139,7 @@ func TestHugePages(t *testing.T) {
 			t.Errorf("%s: %d pages afterwards, want 100", name, n)
 		}
 	}
-	if _, _, err := (hugePages{"/nonexistent"}).prepare(&Options{HugePages: HugeAuto, ReserveHugePages: true}, 2); err == nil {
+	if _, _, err := (hugePages{filepath.Join(t.TempDir(), "none")}).prepare(&Options{HugePages: HugeAuto, ReserveHugePages: true}, 2); err == nil {
 		t.Error("reserved pages of a kernel that has none")
 	}
 }

@@ -172,7 +172,7 @@ type tableBench struct {
 	timeouts *ct.Timeouts
 	zones    [1]uint16
 	burst    packet.Burst
-	heads    [burst]packet.Head
+	run      packet.Run
 	frames   [burst][64]byte // a line each
 }
 
@@ -250,7 +250,7 @@ func (b *tableBench) fill(ctx context.Context, c *clock.Clock, keys []byte) (too
 	before := b.table.Flows4
 	for at := 0; at < n && ctx.Err() == nil; at += burst {
 		b.load(keys, at, min(burst, n-at))
-		b.pack(b.heads[:b.burst.N])
+		b.pack(b.run.Heads[:b.burst.N])
 		start := c.Cycles()
 		b.enter()
 		took.add(c, c.Cycles()-start, b.burst.N)
@@ -269,15 +269,17 @@ func pagesFor(s *setup) mem.Huge {
 }
 
 // load makes the burst count packets with the keys from the at-th on: plain frames, and
-// their heads as packet.Run has them.
+// what packet.Run has of them.
 func (b *tableBench) load(keys []byte, at, count int) {
 	const source = packet.EthernetLen + 12 // the addresses, and the ports behind them
 	n := len(keys) / keyBytes
 	b.burst.N = count
-	for i := range b.heads[:count] {
+	for i := range count {
 		key := keys[(at+i)%n*keyBytes:][:keyBytes]
 		copy(b.frames[i][source:], key[:12])
-		b.heads[i] = packet.Head{Data: unsafe.Pointer(&b.frames[i]), Len: packet.EthernetLen + packet.IPv4HeaderLen + 8,
+		b.run.Src4[i], b.run.Dst4[i] = binary.BigEndian.Uint32(key), binary.BigEndian.Uint32(key[4:])
+		b.run.Ports[i], b.run.Proto[i] = binary.LittleEndian.Uint32(key[8:]), key[12]
+		b.run.Heads[i] = packet.Head{Data: unsafe.Pointer(&b.frames[i]), Len: packet.EthernetLen + packet.IPv4HeaderLen + 8,
 			L3: packet.EthernetLen, L4: packet.IPv4HeaderLen, Proto: key[12], Flags: packet.HasPorts, Verdict: packet.Continue}
 	}
 }
@@ -287,9 +289,9 @@ func (b *tableBench) load(keys []byte, at, count int) {
 // burst from the first packet on whose candidate is another's flow. It returns how many were
 // found.
 func (b *tableBench) find() int {
-	heads := b.heads[:b.burst.N]
-	b.table.SeekPlain(heads, false, 0, 0)
-	n := b.table.Join(heads, 0, b.burst.NowNs, b.timeouts)
+	heads := b.run.Heads[:b.burst.N]
+	b.table.SeekPlain(&b.run, len(heads), false, 0, 0)
+	n := b.table.Join(&b.run, 0, len(heads), b.burst.NowNs, b.timeouts)
 	if n < len(heads) {
 		b.pack(heads[n:])
 		b.lookup()

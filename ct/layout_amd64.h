@@ -14,6 +14,9 @@
 #define HeadState 47
 #define HeadSize 48
 
+#define HasPorts 8
+#define KeySwapped 16
+
 #define Bytes 16
 #define Packets 32
 #define Deadline 40
@@ -30,5 +33,11 @@
 #define More 15
 #define Digest 31 // More of the Reply side
 
+// Ahead is how many packets ahead of the one being joined a flow is asked for.
+#define Ahead 8
+
 #define TCPEstablished 10
 #define TCPUnacknowledged 17
+
+#define Assured 4
+#define Odd 65

@@ -91,7 +91,7 @@ func (t *Table) keyless(p *packet.Packet) {
 }
 
 // matchPlain is match in Go.
-func (t *Table) matchPlain(heads packet.Heads, found *[packet.MaxBurst]uint32) {
+func (t *Table) matchPlain(heads packet.Heads, found *candidates) {
 	homes, candidates := t.lines[:heads.Len()], found[:heads.Len()]
 	for i := range homes {
 		homes[i] = t.home(heads.At(i).Hash)

@@ -34,7 +34,7 @@ func TestMatch(t *testing.T) {
 		removed = append(removed, hashes[5*i+1])
 		delete(hashes, 5*i+1)
 	}
-	for name, match := range map[string]func(packet.Heads, *[packet.MaxBurst]uint32){"match": table.match, "plain": table.matchPlain} {
+	for name, match := range map[string]func(packet.Heads, *candidates){"match": table.match, "plain": table.matchPlain} {
 		home, beyond, missed := 0, 0, 0
 		for n := 1; n <= packet.MaxBurst; n++ {
 			pkts, live := make([]packet.Packet, n), map[int]bool{}
@@ -81,7 +81,7 @@ func TestCandidatesAreRight(t *testing.T) {
 	for i := range flows {
 		send(table, 0, DefaultTimeouts(), udp4(i))
 	}
-	for name, match := range map[string]func(packet.Heads, *[packet.MaxBurst]uint32){"match": table.match, "plain": table.matchPlain} {
+	for name, match := range map[string]func(packet.Heads, *candidates){"match": table.match, "plain": table.matchPlain} {
 		wrong, b := 0, &packet.Burst{N: packet.MaxBurst}
 		for first := 0; first < flows; first += b.N {
 			for i := range b.Live() {

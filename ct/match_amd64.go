@@ -3,6 +3,8 @@ package ct
 import (
 	"unsafe"
 
+	"golang.org/x/sys/cpu"
+
 	"ffwd/mem"
 	"ffwd/packet"
 )
@@ -15,14 +17,14 @@ import (
 // packets before; matchPlain costs 12 (BenchmarkEstablished, 1,000 flows). What lies
 // outside of its home bucket is left to Go: one flow in 120 when the table is full, and
 // new ones.
-func (t *Table) match(heads packet.Heads, found *[packet.MaxBurst]uint32) {
+func (t *Table) match(heads packet.Heads, found *candidates) {
 	hashes, stride := heads.Hashes()
 	prefetchHomes(t.bucketBase, uint64(t.numBuckets), hashes, stride, heads.Len())
 	t.matchSought(heads, found)
 }
 
 // matchSought is match where the cache has been asked for the buckets.
-func (t *Table) matchSought(heads packet.Heads, found *[packet.MaxBurst]uint32) {
+func (t *Table) matchSought(heads packet.Heads, found *candidates) {
 	hashes, stride := heads.Hashes()
 	n := matchTags(t.bucketBase, uint64(t.numBuckets), t.flowBase, hashes, stride, &found[0], &t.lines[0], heads.Len())
 	for i, at := range t.lines[:n] {
@@ -35,10 +37,22 @@ func (t *Table) matchSought(heads packet.Heads, found *[packet.MaxBurst]uint32) 
 	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &t.lines[0], n)
 }
 
-// keysAndHomes sets keys and hashes of plain IPv4 packets, see plainKeys4, and asks the cache
-// for their buckets.
-func (t *Table) keysAndHomes(heads []packet.Head, zone uint16) {
-	keysAndHomes4(&heads[0], len(heads), uint64(zone)<<16|family4, &t.secret, t.bucketBase, uint64(t.numBuckets))
+// vector tells whether the processor has what keysAndHomes16 is made of. Tests turn it off.
+var vector = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ
+
+// keysAndHomes sets keys and hashes of the first n of a run of IPv4, see plainKeys4, and asks
+// the cache for their buckets: sixteen at a time where the processor can, from the run's
+// columns, and the rest one by one from their frames.
+func (t *Table) keysAndHomes(run *packet.Run, n int, zone uint16) {
+	tail, sixteens := uint64(zone)<<16|family4, 0
+	if vector && n >= 16 {
+		sixteens = n &^ 15
+		keysAndHomes16(&run.Src4[0], &run.Dst4[0], &run.Ports[0], &run.Proto[0], &run.Heads[0], sixteens,
+			tail, &t.secret, t.bucketBase, uint64(t.numBuckets))
+	}
+	if sixteens < n {
+		keysAndHomes4(&run.Heads[sixteens], n-sixteens, tail, &t.secret, t.bucketBase, uint64(t.numBuckets))
+	}
 }
 
 // Where the fields are that keysAndHomes4 knows: a byte too many or too few does not compile.
@@ -49,7 +63,16 @@ var (
 	_ [unsafe.Offsetof(packet.Head{}.Hash)]struct{}  = [24]struct{}{}
 	_ [unsafe.Offsetof(packet.Head{}.Proto)]struct{} = [44]struct{}{}
 	_ [unsafe.Offsetof(packet.Head{}.Flags)]struct{} = [45]struct{}{}
+
+	_ [packet.HasPorts]struct{}   = [8]struct{}{}
+	_ [packet.KeySwapped]struct{} = [16]struct{}{}
 )
+
+// keysAndHomes16 takes a multiple of 16, at least one. It stores nothing in a head beyond its
+// Hash, and sets Flags to what a packet with ports has.
+//
+//go:noescape
+func keysAndHomes16(src, dst, ports *uint32, proto *uint8, heads *packet.Head, n int, tail uint64, s *Secret, buckets unsafe.Pointer, numBuckets uint64)
 
 //go:noescape
 func keysAndHomes4(heads *packet.Head, n int, tail uint64, s *Secret, buckets unsafe.Pointer, numBuckets uint64)

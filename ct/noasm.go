@@ -6,9 +6,9 @@ import "ffwd/packet"
 
 // These are in Go on processors for which there is no assembly.
 
-func (t *Table) match(heads packet.Heads, found *[packet.MaxBurst]uint32) { t.matchPlain(heads, found) }
+func (t *Table) match(heads packet.Heads, found *candidates) { t.matchPlain(heads, found) }
 
-func (t *Table) matchSought(heads packet.Heads, found *[packet.MaxBurst]uint32) {
+func (t *Table) matchSought(heads packet.Heads, found *candidates) {
 	t.matchPlain(heads, found)
 }
 
@@ -20,4 +20,10 @@ func (t *Table) touchTCP(heads packet.Heads, candidates []uint32, now uint32, ti
 	return t.touchTCPPlain(heads, candidates, now, timeouts)
 }
 
-func (t *Table) keysAndHomes(heads []packet.Head, zone uint16) { t.secret.plainKeys4(heads, zone) }
+func (t *Table) keysAndHomes(run *packet.Run, n int, zone uint16) {
+	t.secret.plainKeys4(run.Heads[:n], zone)
+}
+
+func (t *Table) joinPlain(run *packet.Run, at, n int, now uint32, timeouts *Timeouts) int {
+	return t.touchAny(packet.HeadsAlone(run.Heads[at:n]), t.sought[at:], now, timeouts)
+}

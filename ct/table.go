@@ -88,8 +88,8 @@ type Table struct {
 	tally   *tally     // this worker's
 	limits  [][2]uint8 // of rules, by flow; those of flows with countedRules
 
-	candidates [packet.MaxBurst]uint32 // scratch of Lookup: candidate flows
-	sought     [packet.MaxBurst]uint32 // what SeekPlain found, until it is called again
+	candidates candidates              // scratch of Lookup
+	sought     candidates              // by SeekPlain, until it is called again
 	lines      [packet.MaxBurst]uint32 // indices to prefetch
 
 	region *mem.Region

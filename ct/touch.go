@@ -7,23 +7,30 @@ import (
 	"ffwd/packet"
 )
 
-// SeekPlain sets keys and hashes of TCP and UDP packets that packet.Run found plain, of one
-// family and zone, and asks the cache for their flows, for Join to find. Between the two
-// there is time for something else. protocols are the bits of theirs: TCP segments have
-// windows. Owner worker only. Source: CT-1. Cost: docs/decisions/0002-flow-table.md.
-func (t *Table) SeekPlain(plain []packet.Head, ipv6 bool, zone uint16, protocols uint8) {
-	heads := packet.HeadsAlone(plain)
+// candidates are the flows found for the packets of a burst by their tags, and room behind them for the loops that ask the
+// cache for the flow of a packet ahead.
+type candidates [packet.MaxBurst + ahead]uint32
+
+// ahead is how many packets that is.
+const ahead = 8
+
+// SeekPlain sets keys and hashes of the first n of a run, of one zone, and asks the cache for
+// their flows, for Join to find. Between the two there is time for something else. protocols
+// are the bits of theirs: TCP segments have windows. Owner worker only.
+// Source: CT-1. Cost: docs/decisions/0002-flow-table.md.
+func (t *Table) SeekPlain(run *packet.Run, n int, ipv6 bool, zone uint16, protocols uint8) {
+	heads := packet.HeadsAlone(run.Heads[:n])
 	if ipv6 {
-		t.secret.plainKeys6(plain, zone)
+		t.secret.plainKeys6(run.Heads[:n], zone)
 		t.match(heads, &t.sought)
-		t.prefetchEnds(t.sought[:len(plain)])
+		t.prefetchEnds(t.sought[:n])
 	} else {
-		t.keysAndHomes(plain, zone)
+		t.keysAndHomes(run, n, zone)
 		t.matchSought(heads, &t.sought)
 	}
 	switch {
-	case protocols == packet.ProtoTCP && len(plain) > 0:
-		mem.Prefetch(t.windowBase, unsafe.Sizeof(window{}), &t.sought[0], len(plain))
+	case protocols == packet.ProtoTCP && n > 0:
+		mem.Prefetch(t.windowBase, unsafe.Sizeof(window{}), &t.sought[0], n)
 	case protocols&packet.ProtoTCP != 0:
 		t.prefetchWindows(heads, t.sought[:])
 	}
@@ -43,13 +50,16 @@ func (t *Table) Decisions(plain []packet.Head, at int, generation uint32, hook H
 	}
 }
 
-// Join joins those of the packets given to SeekPlain, of which plain are those from the at-th
-// on, to their flows that come before the first which needs more than the short loops do, and
-// returns how many. Nothing has happened to the others: they are Lookup's. Flows may have come
-// and gone since. Owner worker only. Source: CT-1, CT-2.
-func (t *Table) Join(plain []packet.Head, at int, nowNs int64, timeouts *Timeouts) int {
+// Join joins the packets given to SeekPlain, from the at-th up to the n-th, to their flows, up
+// to the first that needs more than the short loops do, and returns how many. Nothing has
+// happened to the others: they are Lookup's. Flows may have come and gone since. It may leave
+// the heads as they are. Owner worker only. Source: CT-1, CT-2.
+func (t *Table) Join(run *packet.Run, at, n int, nowNs int64, timeouts *Timeouts) int {
 	t.latestNs = nowNs
-	return t.touchAny(packet.HeadsAlone(plain), t.sought[at:], Tick(nowNs), timeouts)
+	if run.Heads[at].Is(packet.IsIPv6) {
+		return t.touchAny(packet.HeadsAlone(run.Heads[at:n]), t.sought[at:], Tick(nowNs), timeouts)
+	}
+	return t.joinPlain(run, at, n, Tick(nowNs), timeouts)
 }
 
 // prefetchEnds asks the cache for the addresses of the IPv6 flows among candidates.

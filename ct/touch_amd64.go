@@ -18,7 +18,7 @@ func (t *Table) touch(heads packet.Heads, candidates []uint32, now uint32, timeo
 	if n == 0 {
 		return 0
 	}
-	_ = candidates[n-1]
+	_ = candidates[n-1+ahead]
 	first, stride := heads.Place()
 	at := touchSettled(first, stride, n, &candidates[0], t.flowBase, now, timeouts)
 	if at < n && heads.At(at).Is(packet.IsIPv6) {
@@ -38,15 +38,38 @@ func (t *Table) touchTCP(heads packet.Heads, candidates []uint32, now uint32, ti
 	}
 	_ = candidates[n-1]
 	first, stride := heads.Place()
-	at := touchSegments(first, stride, n, &candidates[0], t.flowBase, t.windowBase, now, timeouts, odd)
+	at := touchSegments(first, stride, n, &candidates[0], t.flowBase, t.windowBase, now, timeouts)
 	if at < n && heads.At(at).Is(packet.IsIPv6) {
 		at += t.touchTCPPlain(heads.From(at), candidates[at:], now, timeouts)
 	}
 	return at
 }
 
+// joinPlain is touchAny for packets of IPv4 in frames of which a run knows more, and of which
+// nobody wants to know the flow: 39 instructions in place of 55 for a datagram.
+func (t *Table) joinPlain(run *packet.Run, at, n int, now uint32, timeouts *Timeouts) int {
+	from := at
+	for at < n {
+		at += joinSettled(&run.Heads[at], &run.Size[at], n-at, &t.sought[at], t.flowBase, now, timeouts)
+		if at == n {
+			break
+		}
+		segments := joinSegments(&run.Heads[at], &run.Size[at], n-at, &t.sought[at], t.flowBase, t.windowBase, now, timeouts)
+		if at += segments; segments == 0 {
+			break
+		}
+	}
+	return at - from
+}
+
 //go:noescape
-func touchSegments(heads *packet.Head, stride uintptr, n int, candidates *uint32, flows, windows unsafe.Pointer, now uint32, timeouts *Timeouts, odd uint8) int
+func joinSettled(heads *packet.Head, sizes *uint16, n int, candidates *uint32, flows unsafe.Pointer, now uint32, timeouts *Timeouts) int
+
+//go:noescape
+func joinSegments(heads *packet.Head, sizes *uint16, n int, candidates *uint32, flows, windows unsafe.Pointer, now uint32, timeouts *Timeouts) int
+
+//go:noescape
+func touchSegments(heads *packet.Head, stride uintptr, n int, candidates *uint32, flows, windows unsafe.Pointer, now uint32, timeouts *Timeouts) int
 
 //go:noescape
 func touchSettled(heads *packet.Head, stride uintptr, n int, candidates *uint32, flows unsafe.Pointer, now uint32, timeouts *Timeouts) int
@@ -60,6 +83,8 @@ var (
 	_ [unsafe.Offsetof(packet.Head{}.State)]struct{}   = [47]struct{}{}
 
 	_ [unsafe.Offsetof(packet.Head{}.L4)]struct{} = [43]struct{}{}
+
+	_ [ahead]struct{} = [8]struct{}{}
 
 	_ [unsafe.Sizeof(Flow{})]struct{}            = [64]struct{}{}
 	_ [unsafe.Offsetof(Flow{}.bytes)]struct{}    = [16]struct{}{}
@@ -91,6 +116,7 @@ var (
 	_ [packet.CtEstablished]struct{}                 = [2]struct{}{}
 	_ [packet.IsFragment]struct{}                    = [2]struct{}{}
 	_ [assured]struct{}                              = [4]struct{}{}
+	_ [odd]struct{}                                  = [65]struct{}{}
 	_ [early]struct{}                                = [8]struct{}{}
 	_ [TCPEstablished]struct{}                       = [10]struct{}{}
 	_ [TCPUnacknowledged]struct{}                    = [17]struct{}{}

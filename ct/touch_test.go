@@ -15,27 +15,34 @@ import (
 func TestPlainKeys(t *testing.T) {
 	table := newTable(t, MinFlows, 0)
 	rng := rand.New(rand.NewPCG(1, 2))
+	var frames [packet.MaxBurst][64]byte
+	some := func() uint32 { return []uint32{rng.Uint32(), rng.Uint32(), 0, 1, 1 << 31, ^uint32(0)}[rng.IntN(6)] }
 	for range 2000 {
-		heads := make([]packet.Head, 1+rng.IntN(packet.MaxBurst))
-		for i := range heads {
-			frame := make([]byte, 64)
-			binary.LittleEndian.PutUint64(frame[26:], rng.Uint64())
-			binary.LittleEndian.PutUint32(frame[34:], rng.Uint32())
+		run, n := new(packet.Run), 1+rng.IntN(packet.MaxBurst)
+		for i := range n {
+			src, dst, ports := some(), some(), some()
 			switch rng.IntN(4) {
 			case 0:
-				copy(frame[26:30], frame[30:34])
+				src = dst
 			case 1:
-				copy(frame[26:30], frame[30:34])
-				copy(frame[34:36], frame[36:38])
+				src, ports = dst, ports<<16|ports&0xffff
 			}
-			heads[i] = packet.Head{Data: unsafe.Pointer(&frame[0]), Proto: uint8(rng.Uint32()), Flags: packet.HasPorts}
+			frame := frames[i][:]
+			binary.BigEndian.PutUint32(frame[26:], src)
+			binary.BigEndian.PutUint32(frame[30:], dst)
+			binary.LittleEndian.PutUint32(frame[34:], ports)
+			run.Src4[i], run.Dst4[i], run.Ports[i], run.Proto[i] = src, dst, ports, uint8(rng.Uint32())
+			run.Heads[i] = packet.Head{Data: unsafe.Pointer(&frame[0]), Proto: run.Proto[i], Flags: packet.HasPorts, Flow: 7, PortsLE: 9}
 		}
-		want, zone := append([]packet.Head(nil), heads...), uint16(rng.Uint32())
-		table.secret.plainKeys4(want, zone)
-		table.keysAndHomes(heads, zone)
-		for i := range heads {
-			if heads[i] != want[i] {
-				t.Fatalf("packet %d of %d: %+v, want %+v", i, len(heads), heads[i], want[i])
+		for i := range table.secret {
+			table.secret[i] = uint64(some())<<32 | uint64(some())
+		}
+		want, zone := run.Heads, uint16(rng.Uint32())
+		table.secret.plainKeys4(want[:n], zone)
+		table.keysAndHomes(run, n, zone)
+		for i, head := range run.Heads {
+			if head != want[i] {
+				t.Fatalf("packet %d of %d: %+v, want %+v", i, n, head, want[i])
 			}
 		}
 	}
@@ -70,7 +77,7 @@ func TestTouch(t *testing.T) {
 			}
 		}
 		n := 1 + rng.IntN(20)
-		heads, candidates := make([]packet.Head, n), make([]uint32, n)
+		heads, candidates := make([]packet.Head, n), make([]uint32, n+ahead)
 		for i := range heads {
 			candidates[i] = rng.Uint32N(8)
 			k := table.flows[candidates[i]].key
@@ -94,12 +101,42 @@ func TestTouch(t *testing.T) {
 			t.Fatalf("%d of %d joined, want %d\nheads %+v\nwant  %+v\nflows %+v\nwant  %+v", got, n, want, heads, wantHeads, table.flows[:8], wantFlows)
 		}
 		stops[min(got, 3)]++
+		copy(table.flows, flows)
+		compareJoin(t, table, wantHeads, candidates, now, &rows[0], rng.IntN(3))
 	}
 	clear(table.flows[:8])
 	for n := range 4 {
 		if stops[n] < 1000 {
 			t.Errorf("%d times %d packets were joined", stops[n], n)
 		}
+	}
+}
+
+// compareJoin joins packets of IPv4 as a run, from the at-th on, and as packets: the same ones,
+// and flows and windows are alike afterwards. In a run are no fragments, and none that has
+// been decided about.
+func compareJoin(t *testing.T, table *Table, heads []packet.Head, flows []uint32, now uint32, timeouts *Timeouts, at int) {
+	t.Helper()
+	run, n := new(packet.Run), 0
+	for ; n < len(heads) && heads[n].Verdict == packet.Continue && heads[n].Flags&packet.IsFragment == 0; n++ {
+		run.Heads[at+n], run.Size[at+n] = heads[n], uint16(heads[n].L3Len())
+		table.sought[at+n] = flows[n]
+	}
+	if n == 0 {
+		return
+	}
+	type state struct {
+		flows   [8]Flow
+		windows [8]window
+	}
+	windows := (*[8]window)(table.windowBase)
+	before := state{[8]Flow(table.flows), *windows}
+	want := table.touchAny(packet.HeadsAlone(slices.Clone(heads[:n])), flows, now, timeouts)
+	after := state{[8]Flow(table.flows), *windows}
+	copy(table.flows, before.flows[:])
+	*windows = before.windows
+	if got := table.joinPlain(run, at, at+n, now, timeouts); got != want || after != (state{[8]Flow(table.flows), *windows}) {
+		t.Fatalf("%d of %d joined, want %d\nheads %+v\nflows   %+v\nwant    %+v", got, n, want, heads, (state{[8]Flow(table.flows), *windows}), after)
 	}
 }
 
@@ -139,7 +176,7 @@ func TestTouchTCP(t *testing.T) {
 			}
 		}
 		n := 1 + rng.IntN(8)
-		heads, candidates := make([]packet.Head, n), make([]uint32, n)
+		heads, candidates := make([]packet.Head, n), make([]uint32, n+ahead)
 		for i := range heads {
 			candidates[i] = rng.Uint32N(4)
 			frame := make([]byte, 100)
@@ -167,6 +204,9 @@ func TestTouchTCP(t *testing.T) {
 				got, n, want, heads, wantHeads, table.flows[:4], wantFlows, windows, wantSides)
 		}
 		stops[min(got, 2)]++
+		copy(table.flows, flows)
+		copy(windows, sides)
+		compareJoin(t, table, wantHeads, candidates, now, &rows[0], rng.IntN(3))
 	}
 	clear(table.flows[:4])
 	if stops[1] < 5000 || stops[2] < 1000 {

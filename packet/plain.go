@@ -77,7 +77,10 @@ func IsWholeUDP(length, payload uint16) bool { return length >= 8 && length <= p
 type Run struct {
 	Heads [MaxBurst]Head      // of IPv4: Data, Len, L3, L4, Proto, Flags, Verdict Continue
 	Size  [MaxBurst]uint16    // bytes of L3
-	Dst4  [MaxBurst]uint32    // of IPv4
+	Src4  [MaxBurst]uint32    // of IPv4,
+	Dst4  [MaxBurst]uint32    // and its destination,
+	Ports [MaxBurst]uint32    // as Head.PortsLE,
+	Proto [MaxBurst]uint8     // as Head.Proto
 	Dst6  [MaxBurst]*[16]byte // of IPv6
 }
 
@@ -99,7 +102,8 @@ func (r *Run) plain4(mbufs []*Mbuf, at int, mac uint64) (n int, bytes uint64, pr
 		p := &r.Heads[i]
 		p.Data, p.Len, p.L3, p.L4 = data, EthernetLen+total, EthernetLen, IPv4HeaderLen
 		p.Proto, p.Flags, p.Verdict, p.State = proto, HasPorts, Continue, 0
-		r.Size[i], r.Dst4[i] = total, binary.BigEndian.Uint32(f[30:])
+		r.Size[i], r.Src4[i], r.Dst4[i] = total, binary.BigEndian.Uint32(f[26:]), binary.BigEndian.Uint32(f[30:])
+		r.Ports[i], r.Proto[i] = binary.LittleEndian.Uint32(f[34:]), proto
 		bytes += uint64(length)
 		protocols |= proto
 		n++

@@ -28,7 +28,7 @@ func (r *Run) sixteens4(mbufs []*Mbuf, at int, mac uint64) (n int, bytes uint64,
 	if !vector || len(mbufs)-at < 16 {
 		return 0, 0, 0
 	}
-	return plainSixteens4(&mbufs[at], len(mbufs)-at, mac, &r.Heads[at], &r.Size[at], &r.Dst4[at])
+	return plainSixteens4(&mbufs[at], len(mbufs)-at, mac, r, at)
 }
 
 // sixteens6 is sixteens4 for IPv6.
@@ -46,10 +46,11 @@ func (r *Run) sixteens6(mbufs []*Mbuf, at int, mac uint64) (n int, bytes uint64,
 //go:noescape
 func plainFrames4(mbufs **Mbuf, from, n int, mac uint64, r *Run) (taken int, bytes, protocols uint64)
 
-// plainSixteens4 takes a multiple of 16 of the n, and writes Data likewise.
+// plainSixteens4 takes a multiple of 16 of the n, which are the run's from the at-th on, and
+// writes Data likewise.
 //
 //go:noescape
-func plainSixteens4(mbufs **Mbuf, n int, mac uint64, heads *Head, size *uint16, dst *uint32) (taken int, bytes uint64, protocols uint8)
+func plainSixteens4(mbufs **Mbuf, n int, mac uint64, r *Run, at int) (taken int, bytes uint64, protocols uint8)
 
 // plainSixteens6 is plainSixteens4 for IPv6.
 //

@@ -16,6 +16,7 @@ GLOBL tail<>(SB), RODATA|NOPTR, $8
 //
 //	SI mbufs   CX n   BX i   DI head i   R12 sizes   R13 destinations   R14 Martian4
 //	R15 protocols   X3 bytes   X15 X14 X13 what to compare, see below
+//	from good on R8 is the run
 //	R8 mbuf, its flags   R9 its length   R10 frame   R11 destination   AX length   DX protocol
 TEXT ·plainFrames4(SB), NOSPLIT, $0-64
 	MOVQ mbufs+0(FP), SI
@@ -104,6 +105,13 @@ good:
 	MOVL R11, (R13)(BX*4)
 	LEAL -14(AX), R11
 	MOVW R11, (R12)(BX*2)
+	MOVQ r+32(FP), R8
+	MOVB DX, Run_Proto(R8)(BX*1)
+	MOVL 26(R10), R11
+	BSWAPL R11
+	MOVL R11, Run_Src4(R8)(BX*4)
+	MOVL 34(R10), R11
+	MOVL R11, Run_Ports(R8)(BX*4)
 	ORL DX, R15
 	SHLQ $32, DX
 	ORQ AX, DX

@@ -128,6 +128,12 @@ GLOBL swap4<>(SB), RODATA|NOPTR, $16
 	VPCMPUD $2, Z29, Z11, K1, K1 \
 	VPCMPUD $4, Z30, Z11, K1, K1
 
+// ACROSS makes Z the upper halves of A's lanes and the lower ones of B's.
+#define ACROSS(A, B, Z) \
+	VPSRLD  $16, A, Z          \
+	VPSLLD  $16, B, Z11        \
+	VPORD   Z11, Z, Z
+
 // HEAD stores what is at Q on the stack as the last 8 bytes of head I.
 #define HEAD(Q, I) \
 	MOVQ ends-128+Q*8(SP), R9  \
@@ -163,12 +169,13 @@ GLOBL swap4<>(SB), RODATA|NOPTR, $16
 	ADDQ    $(16*Head__size), R8 \
 	ADDQ    $32, DI
 
-// FINISH returns what was taken: how many, their bytes, the bits of their protocols.
-#define FINISH \
+// FINISH returns what was taken: how many, their bytes, the bits of their protocols. AT is
+// the place of the first.
+#define FINISH(AT) \
 done:                              \
-	MOVQ    AX, taken+48(FP)   \
+	MOVQ    AX, taken+(AT)(FP)   \
 	BYTES                      \
-	MOVQ    AX, bytes+56(FP)   \
+	MOVQ    AX, bytes+(AT+8)(FP)   \
 	XORL    AX, AX             \
 	KORTESTW K5, K5            \
 	JZ      tcp                \
@@ -178,20 +185,24 @@ tcp:                               \
 	JZ      all                \
 	ORL     $6, AX             \
 all:                               \
-	MOVB    AX, protocols+64(FP) \
+	MOVB    AX, protocols+(AT+16)(FP) \
 	VZEROUPPER                 \
 	RET
 
-// func plainSixteens4(mbufs **Mbuf, n int, mac uint64, heads *Head, size *uint16, dst *uint32) (taken int, bytes uint64, protocols uint8)
+// func plainSixteens4(mbufs **Mbuf, n int, mac uint64, r *Run, at int) (taken int, bytes uint64, protocols uint8)
 //
 // The frame's 128 bytes: ends.
-TEXT ·plainSixteens4(SB), NOSPLIT, $128-65
+TEXT ·plainSixteens4(SB), NOSPLIT, $128-57
 	MOVQ mbufs+0(FP), BX
 	MOVQ n+8(FP), CX
 	MOVQ mac+16(FP), SI
-	MOVQ heads+24(FP), R8
-	MOVQ size+32(FP), DI
-	MOVQ dst+40(FP), DX
+	MOVQ r+24(FP), R11
+	MOVQ at+32(FP), AX
+	IMUL3Q $Head__size, AX, R8
+	ADDQ R11, R8
+	LEAQ Run_Size(R11)(AX*2), DI
+	LEAQ Run_Dst4(R11)(AX*4), DX
+	LEAQ Run_Proto(R11)(AX*1), R11
 	XORL AX, AX
 	VPXORD Z22, Z22, Z22
 	KXORW K5, K5, K5 // lanes that ever had UDP
@@ -266,12 +277,12 @@ next:
 	VPSRLD  $24, Z2, Z2 // the protocol
 	VPCMPEQD Z24, Z2, K3
 	VPCMPUD.BCST $5, of16<>+24(SB), Z1, K3, K3
-	VPSRLD  $16, Z6, Z6 // UDP's length
-	VPSHUFB Z25, Z6, Z6
+	VPSRLD  $16, Z6, Z8 // UDP's length
+	VPSHUFB Z25, Z8, Z8
 	VPSUBD.BCST of16<>+56(SB), Z1, Z7
 	VPCMPEQD Z23, Z2, K2
-	VPCMPUD.BCST $5, of16<>+52(SB), Z6, K2, K2
-	VPCMPUD $2, Z7, Z6, K2, K2
+	VPCMPUD.BCST $5, of16<>+52(SB), Z8, K2, K2
+	VPCMPUD $2, Z7, Z8, K2, K2
 	KORW    K2, K3, K4
 	KANDW   K1, K4, K1
 	KORTESTW K1, K1
@@ -279,11 +290,15 @@ next:
 	KORW    K2, K5, K5
 	KORW    K3, K6, K6
 
-	VPSRLD  $16, Z4, Z4
-	VPSLLD  $16, Z5, Z5
-	VPORD   Z4, Z5, Z5
-	VPSHUFB Z26, Z5, Z5
-	VMOVDQU32 Z5, (DX)
+	ACROSS(Z3, Z4, Z9)
+	VPSHUFB Z26, Z9, Z9
+	VMOVDQU32 Z9, (Run_Src4-Run_Dst4)(DX)
+	ACROSS(Z4, Z5, Z9)
+	VPSHUFB Z26, Z9, Z9
+	VMOVDQU32 Z9, (DX)
+	ACROSS(Z5, Z6, Z9)
+	VMOVDQU32 Z9, (Run_Ports-Run_Dst4)(DX)
+	VPMOVDB Z2, (R11)
 	VPMOVDW Z1, (DI)
 	VPADDD.BCST of16<>+60(SB), Z1, Z1
 	VPADDD.BCST of16<>+64(SB), Z2, Z2
@@ -291,9 +306,10 @@ next:
 	VPUNPCKHDQ Z2, Z1, Z4
 	NEXT16
 	ADDQ $64, DX
+	ADDQ $16, R11
 	JMP  next
 
-	FINISH
+	FINISH(40)
 
 // FRAME6 is FRAME for IPv6, whose destinations are told by their places. What may be UDP's
 // length goes on the stack, too: it is out of the row's reach.
@@ -412,4 +428,4 @@ next:
 	ADDQ $128, DX
 	JMP  next
 
-	FINISH
+	FINISH(48)

@@ -84,7 +84,7 @@ func (s *Express) pass(mbufs []*packet.Mbuf, nowNs int64, rules bool) {
 	ingress, heads := s.snap.Ports[s.port].Untagged, s.run.Heads[:s.plain]
 	if s.plain > 0 {
 		if s.table != nil {
-			s.table.SeekPlain(heads, s.ipv6, s.snap.Zones[ingress], s.protocols)
+			s.table.SeekPlain(&s.run, s.plain, s.ipv6, s.snap.Zones[ingress], s.protocols)
 		}
 		s.n = s.plain
 		s.way()
@@ -104,7 +104,7 @@ func (s *Express) pass(mbufs []*packet.Mbuf, nowNs int64, rules bool) {
 			s.allowed(ingress)
 		}
 		if s.table != nil {
-			s.n = s.at + s.table.Join(heads[s.at:s.n], s.at, nowNs, s.snap.Timeouts)
+			s.n = s.at + s.table.Join(&s.run, s.at, s.n, nowNs, s.snap.Timeouts)
 		}
 		if rules {
 			s.credit()

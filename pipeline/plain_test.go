@@ -112,7 +112,7 @@ func TestPlainFramesAreParsedAlike(t *testing.T) {
 		}
 		if express == 1 {
 			s.secret.Tuples(&quick, s.snap.Zones)
-			w.worker.table.SeekPlain(l.run.Heads[:1], n6 > 0, s.snap.Zones[ports.Untagged], 0)
+			w.worker.table.SeekPlain(&l.run, 1, n6 > 0, s.snap.Zones[ports.Untagged], 0)
 			if l.run.Heads[0].PortsLE = quick.Pkts[0].PortsLE; l.run.Heads[0] != quick.Pkts[0].Head {
 				t.Fatalf("Express: %+v\nstages:  %+v\n%x", l.run.Heads[0], quick.Pkts[0].Head, f)
 			}
