@@ -1,9 +1,12 @@
 package queue
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"ffwd/packet"
+	"ffwd/queue/client"
 	"ffwd/queue/wire"
 )
 
@@ -71,18 +74,21 @@ func setPositions(b *binding, head, tail uint64) {
 // A listener that breaks the protocol is given up, its packets leave, and the queue can
 // have another. Source: VQ-5
 func TestBrokenListener(t *testing.T) {
-	for name, harm := range map[string]func(*binding){
-		"head beyond tail":     func(s *binding) { setPositions(s, 1<<40, 0) },
-		"tail beyond the ring": func(s *binding) { setPositions(s, 0, 1<<40) },
-		"tail between records": func(s *binding) { setPositions(s, 0, 7) },
-		"record of no length":  func(s *binding) { setPositions(s, 0, 32) },
-		"unknown action": func(s *binding) {
+	for name, c := range map[string]struct {
+		harm func(*binding)
+		why  string // that it is told
+	}{
+		"head beyond tail":     {func(s *binding) { setPositions(s, 1<<40, 0) }, "the head"},
+		"tail beyond the ring": {func(s *binding) { setPositions(s, 0, 1<<40) }, "the tail"},
+		"tail between records": {func(s *binding) { setPositions(s, 0, 7) }, "the tail"},
+		"record of no length":  {func(s *binding) { setPositions(s, 0, 32) }, "the length of a record"},
+		"unknown action": {func(s *binding) {
 			v := wire.Verdict{Action: 99}
 			v.Put(s.verdicts[192:], nil)
 			s.verdicts[192] = 32
 			s.verdicts[193], s.verdicts[194], s.verdicts[195] = 0, 0, 0
 			setPositions(s, 0, 32)
-		},
+		}, "an action"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := plain(0)
@@ -92,7 +98,7 @@ func TestBrokenListener(t *testing.T) {
 			w := b.workers[0]
 			b.push(w, b.packet(1, 1, 60), packet.Queueing{Options: packet.QueueBypass})
 			shared := b.set.Lookup(0).binding.Load()
-			harm(shared)
+			c.harm(shared)
 			broken := func() bool { return b.stats(0).Broken == 1 }
 			b.until("it to be given up", func() bool {
 				for range 200 { // the packet ring's position is looked at when the ring seems full
@@ -101,6 +107,14 @@ func TestBrokenListener(t *testing.T) {
 				b.nowNs += int64(b.set.Lookup(0).Timeout) // makes room
 				return broken()
 			})
+			var err error
+			for err == nil { // what it was given before
+				_, err = l.Receive(t.Context(), make([]client.Packet, 1))
+			}
+			var refused *client.Refused
+			if !errors.As(err, &refused) || refused.Code != wire.CodeProtocol || !strings.Contains(refused.Text, c.why) {
+				t.Errorf("the listener is told: %v", err)
+			}
 			l.Close()
 			b.listen(0).Close()
 		})

@@ -63,9 +63,9 @@ func (l *lane) abandon(cause packet.QueueCause) {
 }
 
 // giveUp stops listening to a listener that broke the rules, for good.
-func (l *lane) giveUp() {
+func (l *lane) giveUp(why error) {
 	l.stats.Broken++
-	l.bound.fail(wire.CodeProtocol)
+	l.bound.fail(why)
 	l.bound = nil
 	l.abandon(packet.CauseNoListener)
 }
@@ -97,7 +97,7 @@ func (l *lane) room(size int) bool { return l.packets < l.MaxPackets && l.bytes+
 func (l *lane) reserve(size int) []byte {
 	rec, err := l.out.Reserve(wire.PacketRecord(l.copied(size)))
 	if err != nil {
-		l.giveUp()
+		l.giveUp(err)
 	}
 	return rec
 }
@@ -187,13 +187,13 @@ func (l *lane) read(nowNs int64) bool {
 	rec, err := l.in.Next()
 	if rec == nil {
 		if err != nil {
-			l.giveUp()
+			l.giveUp(err)
 		}
 		return false
 	}
 	v, data, err := wire.ParseVerdict(rec)
 	if err != nil {
-		l.giveUp()
+		l.giveUp(err)
 		return false
 	}
 	l.progressNs, l.stalled = nowNs, false

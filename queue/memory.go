@@ -34,7 +34,7 @@ type binding struct {
 	files    []int         // to be sent to the listener: packets, verdicts, epoll
 	socket   int           // to be shut down when the listener is sent away; -1: none
 	copy     atomic.Uint32 // bytes of each packet
-	failed   atomic.Uint32 // wire.Code for which a worker gave it up
+	broken   atomic.Value  // error for which a worker gave it up, a *wire.Corrupt
 	pid      int
 }
 
@@ -117,8 +117,8 @@ const verdictsFile = 1
 
 // fail gives the listener up, once, and ends its connection so that the server sees it.
 // Worker's thread: shutdown of a local socket does not wait.
-func (b *binding) fail(code wire.Code) {
-	if b.failed.CompareAndSwap(0, uint32(code)) && b.socket >= 0 {
+func (b *binding) fail(why error) {
+	if b.broken.CompareAndSwap(nil, why) && b.socket >= 0 {
 		_ = unix.Shutdown(b.socket, unix.SHUT_RD)
 	}
 }

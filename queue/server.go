@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -229,9 +230,10 @@ func (s *Server) listen(c *net.UnixConn, q *Queue, b *binding) error {
 			}
 			return limits.Unmarshal(m)
 		})
-		switch code := wire.Code(b.failed.Load()); {
-		case code != 0:
-			return refuse(c, code, fmt.Sprintf("queue %d: what came by the rings is not the protocol", q.Number))
+		broken, _ := b.broken.Load().(error)
+		switch {
+		case broken != nil:
+			return refuse(c, wire.CodeProtocol, broken.Error())
 		case s.stopping():
 			return refuse(c, wire.CodeStopping, "the switch stops")
 		case closed:
@@ -255,6 +257,9 @@ func (s *Server) listen(c *net.UnixConn, q *Queue, b *binding) error {
 func receive(c *net.UnixConn, f func([]byte) error) error {
 	var m [wire.MaxMessage + 1]byte
 	n, err := c.Read(m[:])
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%w: hello and ready did not come within %v", wire.ErrMessage, helloTimeout)
+	}
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,22 @@ func TestRefusals(t *testing.T) {
 	b.listen(0).Close()
 }
 
+// So does who comes when as many are connected as may be, whether its hello is read or not.
+// Source: VQ-5
+func TestTooManyListeners(t *testing.T) {
+	b := newBed(t, 1, plain(0))
+	for range maxClients {
+		b.dial()
+	}
+	for range 20 {
+		_, err := client.Open(t.Context(), b.path, 0)
+		var refused *client.Refused
+		if !errors.As(err, &refused) || refused.Code != wire.CodeBusy {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What waits for a listener that goes leaves by bypass, and the next one begins anew.
 // Source: VQ-5
 func TestListenerGoes(t *testing.T) {

@@ -99,7 +99,7 @@ func Open(ctx context.Context, socket string, queue uint16, opts ...Option) (*Li
 
 func (l *Listener) open(queue uint16) error {
 	hello := wire.Hello{Version: wire.Version, Queue: queue, Copy: uint32(max(0, l.opts.copyBytes))}
-	if _, err := l.conn.Write(hello.Marshal()); err != nil {
+	if err := l.tell(hello.Marshal()); err != nil {
 		return err
 	}
 	message, files, err := l.message()
@@ -120,16 +120,27 @@ func (l *Listener) open(queue uint16) error {
 	if err := l.mapMemory(files); err != nil {
 		return err
 	}
-	if _, err := l.conn.Write(wire.Ready()); err != nil {
+	if err := l.tell(wire.Ready()); err != nil {
 		return err
 	}
 	return l.watch()
+}
+
+// tell sends a message. The switch may have sent us away before it came: why is to be read.
+func (l *Listener) tell(m []byte) error {
+	if _, err := l.conn.Write(m); !errors.Is(err, unix.EPIPE) {
+		return err
+	}
+	return nil
 }
 
 // message receives one message with the descriptors that came with it.
 func (l *Listener) message() ([]byte, []int, error) {
 	m, oob := make([]byte, wire.MaxMessage), make([]byte, unix.CmsgSpace(4*wire.Files))
 	n, oobn, _, _, err := l.conn.ReadMsgUnix(m, oob)
+	if errors.Is(err, unix.ECONNRESET) { // it left something of ours unread; what it said is behind that
+		n, oobn, _, _, err = l.conn.ReadMsgUnix(m, oob)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -137,7 +137,7 @@ func (h *Hello) Unmarshal(b []byte) error {
 	le := binary.LittleEndian
 	*h = Hello{Version: le.Uint16(b[4:]), Queue: le.Uint16(b[8:]), Copy: le.Uint32(b[12:])}
 	if le.Uint16(b[10:]) != 0 {
-		return fmt.Errorf("%w: hello with unknown flags", ErrMessage)
+		return fmt.Errorf("%w: hello with something where zero must be", ErrMessage)
 	}
 	return nil
 }

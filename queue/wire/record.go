@@ -67,12 +67,12 @@ func (p *Packet) Put(rec, data []byte) {
 // ParsePacket reads a record that Consumer.Next returned. The data lies in the record.
 func ParsePacket(rec []byte) (p Packet, data []byte, err error) {
 	if len(rec) < PacketHeader || rec[4] != KindPacket {
-		return p, nil, ErrCorrupt
+		return p, nil, badPacket
 	}
 	le := binary.LittleEndian
 	a, c := le.Uint64(rec[40:]), uint64(le.Uint32(rec[52:]))
 	if c > uint64(len(rec)-PacketHeader) {
-		return p, nil, ErrCorrupt
+		return p, nil, badPacket
 	}
 	return Packet{
 		Flags: rec[5], Queue: le.Uint16(rec[6:]), ID: le.Uint64(rec[8:]), Flow: le.Uint64(rec[16:]),
@@ -150,7 +150,7 @@ func (v *Verdict) Put(rec, data []byte) {
 // whatever the other side writes meanwhile. The data still lies in its memory.
 func ParseVerdict(rec []byte) (v Verdict, data []byte, err error) {
 	if len(rec) < VerdictHeader {
-		return v, nil, ErrCorrupt
+		return v, nil, badLength
 	}
 	w0, w2, w3 := word(rec, 0), word(rec, 16), word(rec, 24)
 	v = Verdict{
@@ -160,11 +160,11 @@ func ParseVerdict(rec []byte) (v Verdict, data []byte, err error) {
 	n := uint64(uint32(w3))
 	switch {
 	case v.Action == 0 || v.Action >= lastAction, v.Flags&^allVerdictFlags != 0:
-		return v, nil, ErrCorrupt
-	case n > uint64(len(rec)-VerdictHeader), w3>>32 != 0:
-		return v, nil, ErrCorrupt
-	case v.Flags&Rewrite == 0 && n != 0, v.Flags&Rewrite != 0 && (n == 0 || v.Flags&UpTo != 0):
-		return v, nil, ErrCorrupt
+		return v, nil, badAction
+	case n > uint64(len(rec)-VerdictHeader), v.Flags&Rewrite == 0 && n != 0, v.Flags&Rewrite != 0 && (n == 0 || v.Flags&UpTo != 0):
+		return v, nil, badRewrite
+	case w3>>32 != 0:
+		return v, nil, badZero
 	}
 	return v, rec[VerdictHeader : VerdictHeader+n : VerdictHeader+n], nil
 }

@@ -13,8 +13,30 @@ const Unit = 32
 // kindSkip fills the end of a ring where the next record does not fit in one piece.
 const kindSkip = 0
 
-// ErrCorrupt is returned when the other side broke the ring's rules.
-var ErrCorrupt = errors.New("queue ring: the other side broke the protocol")
+// ErrCorrupt is what every Corrupt is.
+var ErrCorrupt = errors.New("the other side broke the protocol")
+
+// Corrupt says what the other side of a ring did that it may not. The values are made once,
+// so that a worker can return them.
+type Corrupt struct{ what string }
+
+// Error says what was wrong.
+func (c *Corrupt) Error() string { return "queue ring: " + ErrCorrupt.Error() + ": " + c.what }
+
+// Is makes each an ErrCorrupt.
+func (c *Corrupt) Is(target error) bool { return target == ErrCorrupt }
+
+var (
+	badHead   = &Corrupt{"the head is no multiple of 32, went back, or is beyond the tail"}
+	badTail   = &Corrupt{"the tail is no multiple of 32, went back, or is further from the head than the ring is long"}
+	badLength = &Corrupt{"the length of a record is 0, no multiple of 32, or reaches beyond the tail or the end of the ring"}
+	badFiller = &Corrupt{"a record of kind 0 that begins the ring, or does not reach to its end"}
+	badPacket = &Corrupt{"a packet's record of another kind or worker, or shorter than its packet"}
+
+	badAction  = &Corrupt{"a verdict with an action or flag that does not exist"}
+	badZero    = &Corrupt{"a verdict with something where zero must be"}
+	badRewrite = &Corrupt{"a verdict whose packet is longer than the record, or there without flag 8, missing with it, or for many"}
+)
 
 // Producer writes records into a ring. Positions count bytes since the ring was made
 // and never wrap; the place in the ring is the position modulo its size.
@@ -51,7 +73,7 @@ func (p *Producer) Reserve(n int) ([]byte, error) {
 		head := p.head.Load()
 		// It may have gone forward, and not past what was written.
 		if head-p.seen > p.next-p.seen || head%Unit != 0 {
-			return nil, ErrCorrupt
+			return nil, badHead
 		}
 		p.seen = head
 		if p.next+need-head > size {
@@ -94,7 +116,7 @@ func (c *Consumer) Next() ([]byte, error) {
 				return nil, nil
 			}
 			if tail-c.next > size || tail%Unit != 0 {
-				return nil, ErrCorrupt
+				return nil, badTail
 			}
 			c.end = tail
 		}
@@ -102,10 +124,10 @@ func (c *Consumer) Next() ([]byte, error) {
 		word := (*atomic.Uint64)(unsafe.Pointer(&c.data[at])).Load()
 		n, kind := uint64(uint32(word)), uint8(word>>32)
 		if n == 0 || n%Unit != 0 || n > c.end-c.next || n > size-at {
-			return nil, ErrCorrupt
+			return nil, badLength
 		}
 		if kind == kindSkip && (at == 0 || n != size-at) { // else one could send nothing but these
-			return nil, ErrCorrupt
+			return nil, badFiller
 		}
 		c.next += n
 		if kind != kindSkip {
