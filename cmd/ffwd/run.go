@@ -63,11 +63,15 @@ func run(config *conf.Config, o runOptions) error {
 	screen := newScreen(os.Stdout, os.Stderr, !o.json)
 	log := control.NewLogger(screen.log(), config.Log)
 	signal.Ignore(syscall.SIGPIPE) // whoever reads our log may go; forwarding goes on
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	// Each has a channel of its own: hangups that pile up while a table of a million routes
+	// is read again must not leave a signal to end without room.
+	end, hangup := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(end)
+	defer signal.Stop(hangup)
 
-	sw, err := start(config, signals, log)
+	sw, err := start(config, end, log)
 	if errors.Is(err, control.ErrInterrupted) {
 		return nil
 	}
@@ -77,8 +81,8 @@ func run(config *conf.Config, o runOptions) error {
 	if path, err := filepath.Abs(o.config); err == nil {
 		sw.SetSource(path)
 	}
-	mark := wait(sw, o, signals, screen, log)
-	err = stop(sw, signals)
+	mark := wait(sw, o, end, hangup, screen, log)
+	err = stop(sw, end)
 	report := sw.ReportSince(mark)
 	if o.json {
 		return errors.Join(err, json.NewEncoder(os.Stdout).Encode(report))
@@ -88,22 +92,19 @@ func run(config *conf.Config, o runOptions) error {
 }
 
 // start starts the switch. A signal to end interrupts it, a second one ends the process
-// where it is. What comes too late for that is for wait to find.
-func start(config *conf.Config, signals chan os.Signal, log *slog.Logger) (*control.Switch, error) {
+// where it is. What comes too late for that is for wait to find, and so are hangups: the file
+// may be another by then.
+func start(config *conf.Config, end chan os.Signal, log *slog.Logger) (*control.Switch, error) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	defer interrupt()
-	started, watched := make(chan struct{}), make(chan []os.Signal)
+	started, watched := make(chan struct{}), make(chan struct{})
 	go func() {
-		var left []os.Signal
-		defer func() { watched <- left }()
+		defer close(watched)
 		for {
 			select {
 			case <-started:
 				return
-			case sig := <-signals:
-				if left = append(left, sig); sig == syscall.SIGHUP {
-					continue // the file may be another by now
-				}
+			case sig := <-end:
 				if ctx.Err() != nil {
 					endAtOnce()
 				}
@@ -114,9 +115,10 @@ func start(config *conf.Config, signals chan os.Signal, log *slog.Logger) (*cont
 	}()
 	sw, err := control.Start(ctx, config, log)
 	close(started)
-	for _, sig := range <-watched {
+	<-watched
+	if ctx.Err() != nil {
 		select {
-		case signals <- sig:
+		case end <- syscall.SIGTERM:
 		default: // as many wait already
 		}
 	}
@@ -130,10 +132,10 @@ func endAtOnce() {
 }
 
 // wait returns when the run is to end, with the mark that totals count from.
-func wait(sw *control.Switch, o runOptions, signals <-chan os.Signal, screen *screen, log *slog.Logger) control.Mark {
+func wait(sw *control.Switch, o runOptions, end, hangup <-chan os.Signal, screen *screen, log *slog.Logger) control.Mark {
 	mark := sw.Origin()
 	screen.before = mark
-	var end <-chan time.Time
+	var over <-chan time.Time
 	warm := time.After(o.warmup)
 	idle := newIdleWatch(sw, o.idleExit)
 	defer idle.stop()
@@ -146,9 +148,9 @@ func wait(sw *control.Switch, o runOptions, signals <-chan os.Signal, screen *sc
 				mark = sw.Mark()
 			}
 			if o.duration > 0 {
-				end = time.After(o.duration)
+				over = time.After(o.duration)
 			}
-		case <-end:
+		case <-over:
 			log.Info("duration is over")
 			return mark
 		case <-idle.tick():
@@ -158,10 +160,12 @@ func wait(sw *control.Switch, o runOptions, signals <-chan os.Signal, screen *sc
 			}
 		case <-refresh.C:
 			screen.refresh(sw)
-		case sig := <-signals:
-			if sig != syscall.SIGHUP {
-				log.Info("stopping", "signal", sig.String())
-				return mark
+		case sig := <-end:
+			log.Info("stopping", "signal", sig.String())
+			return mark
+		case <-hangup:
+			if len(end) > 0 { // that comes first
+				continue
 			}
 			if _, err := sw.ReloadSource(); err != nil {
 				log.Error("reload refused, the last configuration runs on", "error", err)
@@ -174,22 +178,17 @@ func wait(sw *control.Switch, o runOptions, signals <-chan os.Signal, screen *sc
 const stopLimit = 10 * time.Second
 
 // stop drains the switch. A second signal ends the process where it is.
-func stop(sw *control.Switch, signals <-chan os.Signal) error {
+func stop(sw *control.Switch, end <-chan os.Signal) error {
 	stopped, late := make(chan struct{}), time.After(stopLimit)
 	defer close(stopped)
 	go func() {
-		for {
-			select {
-			case <-stopped:
-				return
-			case <-late:
-				fmt.Fprintln(os.Stderr, "the switch does not stop: ending at once")
-				os.Exit(exitFault)
-			case sig := <-signals:
-				if sig != syscall.SIGHUP {
-					endAtOnce()
-				}
-			}
+		select {
+		case <-stopped:
+		case <-late:
+			fmt.Fprintln(os.Stderr, "the switch does not stop: ending at once")
+			os.Exit(exitFault)
+		case <-end:
+			endAtOnce()
 		}
 	}()
 	return sw.Stop(context.Background())

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -166,4 +167,32 @@ func TestLogReaderMayGo(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	b.leftBehind(c.Process.Pid)
+}
+
+// However many hangups pile up while a configuration is read that takes long, here one that nobody writes, a
+// signal to end is neither lost nor has to wait for all of them.
+func TestHangupsDoNotHideTheEnd(t *testing.T) {
+	b := newBed(t)
+	config := b.config("c.toml", b.endless()...)
+	p := b.start(config, "--json")
+	if err := errors.Join(os.Remove(config), syscall.Mkfifo(config, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		p.cmd.Process.Signal(syscall.SIGHUP)
+		time.Sleep(2 * time.Millisecond) // or they are one
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	for late := time.Now().Add(limit); time.Now().Before(late); {
+		if f, err := os.OpenFile(config, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil { // somebody reads it
+			f.Close()
+		}
+		select {
+		case <-p.ended:
+			decodeReport(t, p.wait())
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+	t.Errorf("it goes on:\n%s", p.log.String())
 }
