@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"ffwd/conf"
 	"ffwd/fib"
@@ -139,24 +140,49 @@ func (s *Switch) prepare(next *conf.Config, changes *conf.Changes, plan *policyP
 // changeTables makes the tables those of next, or leaves them as they are.
 // Neighbours come before the routes over them and go after.
 func (s *Switch) changeTables(next *conf.Config, changes *conf.Changes) error {
+	if !changes.Neighbours && !changes.Routes {
+		return nil
+	}
 	var done journal
+	err := s.changeInTurn(&done, next, changes)
+	if err != nil && len(done.undo) > 0 {
+		s.awaitRoom() // what was deleted has to fit again
+		err = errors.Join(err, done.rollBack())
+	}
+	return err
+}
+
+// changeInTurn does the steps of changeTables until one fails.
+func (s *Switch) changeInTurn(done *journal, next *conf.Config, changes *conf.Changes) error {
 	before, after := s.neighbours(s.Config()), s.neighbours(next)
 	if changes.Neighbours {
-		if err := s.setNeighbours(&done, before, after); err != nil {
-			return errors.Join(err, done.rollBack())
+		if err := s.setNeighbours(done, before, after); err != nil {
+			return err
 		}
 	}
 	if changes.Routes {
-		if err := s.setRoutes(&done, next); err != nil {
-			return errors.Join(err, done.rollBack())
+		if err := s.setRoutes(done, next); err != nil {
+			return err
 		}
 	}
 	if changes.Neighbours {
-		if err := s.deleteNeighbours(&done, before, after); err != nil {
-			return errors.Join(err, done.rollBack())
-		}
+		return s.deleteNeighbours(done, before, after)
 	}
 	return nil
+}
+
+// roomTimeout is how long a reload waits for a worker that holds up what tables retired.
+const roomTimeout = 5 * time.Second
+
+// awaitRoom returns when tables can use again what they have retired, which is some poll of
+// each worker later.
+func (s *Switch) awaitRoom() {
+	passed := make(chan struct{})
+	s.epoch.Retire(func() { close(passed) })
+	select {
+	case <-passed:
+	case <-time.After(roomTimeout):
+	}
 }
 
 // setNeighbours adds and changes neighbours.

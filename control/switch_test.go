@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -152,6 +153,53 @@ func TestReloadRollsBack(t *testing.T) {
 	next.Workers.Burst = 32
 	if _, err := s.Reload(&next); !errors.Is(err, ErrRestart) {
 		t.Errorf("%v is no ErrRestart", err)
+	}
+}
+
+// A reload that fails in its second table puts the first one's routes back, although what they took of the
+// table is retired when it does, and some worker is slow to pass.
+func TestReloadRollsBackIntoAFullTable(t *testing.T) {
+	s := startTest(t, strings.NewReplacer("max_next_hops = 4096", "max_next_hops = 1024", "10.1.1.1/24", "10.1.1.1/16").Replace(twoPorts))
+	routes := func(vrf, from, n int) (list []conf.Route) { // over a gateway each
+		for i := from; i < from+n; i++ {
+			list = append(list, conf.Route{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}), 32),
+				Type: conf.RouteUnicast, Via: netip.AddrFrom4([4]byte{10, 1, byte(2 + i>>8), byte(i)}), VRF: vrf})
+		}
+		return list
+	}
+	before := *s.Config()
+	before.Routes = routes(0, 1, 450)
+	if _, err := s.Reload(&before); err != nil {
+		t.Fatal(err)
+	}
+	slow, done := s.epoch.Join(), make(chan struct{})
+	slow.Online()
+	var passing sync.WaitGroup
+	passing.Go(func() {
+		for {
+			select {
+			case <-done:
+				slow.Offline()
+				slow.Leave()
+				return
+			case <-time.After(100 * time.Millisecond):
+				slow.Quiescent()
+			}
+		}
+	})
+	next := before
+	next.Routes = append(routes(0, 501, 450), routes(3, 1, 1100)...)
+	_, err := s.Reload(&next)
+	close(done)
+	passing.Wait()
+	if !errors.Is(err, fib.ErrFull) || strings.Contains(err.Error(), "roll back") {
+		t.Errorf("got %v", err)
+	}
+	if got, want := prefixes(s, 0), before.Routes; len(got) != len(want) || got[0] != want[0].Prefix.String() {
+		t.Errorf("%d routes from %v on, want %d from %v on", len(got), got[:min(1, len(got))], len(want), want[0].Prefix)
+	}
+	if got := prefixes(s, 1); len(got) != 0 {
+		t.Errorf("VRF 3 has %d routes", len(got))
 	}
 }
 
