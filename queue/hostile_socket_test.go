@@ -171,7 +171,6 @@ func TestHandshake(t *testing.T) {
 		harm func(*raw)
 		code wire.Code
 	}{
-		"nothing":             {func(*raw) {}, wire.CodeProtocol},
 		"limits before ready": {func(r *raw) { r.send((&wire.Limits{}).Marshal()) }, wire.CodeProtocol},
 		"hello again":         {func(r *raw) { r.send((&wire.Hello{Version: wire.Version}).Marshal()) }, wire.CodeProtocol},
 		"half a ready":        {func(r *raw) { r.send(wire.Ready()[:7]) }, wire.CodeProtocol},

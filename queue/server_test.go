@@ -66,6 +66,18 @@ func TestTooManyListeners(t *testing.T) {
 	}
 }
 
+// Who says nothing broke the protocol, and the switch says what it waited for. Source: VQ-5
+func TestSilence(t *testing.T) {
+	b := newBed(t, 1, plain(0))
+	r := b.dial()
+	if err := r.conn.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(r.conn, wire.CheckReady); !errors.Is(err, wire.ErrMessage) || !strings.Contains(err.Error(), "hello and ready") {
+		t.Error(err)
+	}
+}
+
 // What waits for a listener that goes leaves by bypass, and the next one begins anew.
 // Source: VQ-5
 func TestListenerGoes(t *testing.T) {
