@@ -77,18 +77,20 @@ func TestRuleTimeout(t *testing.T) {
 		"timeout = \"web\"\nstate = [\"established\"]":   "is given to new flows, which this rule's state leaves out",
 		"timeout = \"web\"\naction = \"drop\"\nsrc = []": "src",
 	} {
-		action := "action = \"accept\"\n"
+		actions := []string{"action = \"accept\"\n", "action = \"continue\"\n"}
 		if strings.Contains(rule, "action") {
 			rule, want = strings.TrimSuffix(rule, "\nsrc = []"), "has no use in a rule that lets nothing pass: no flow comes of it"
-			action = ""
+			actions = []string{""}
 		}
-		_, err := Parse("", []byte(onePort+policies+"[[rules]]\n"+action+rule+"\n"), "live")
-		got := ""
-		if err != nil {
-			_, got, _ = strings.Cut(err.Error(), "rules[0].timeout: ")
-		}
-		if got != want {
-			t.Errorf("%s: %v, want %q", rule, err, want)
+		for _, action := range actions {
+			_, err := Parse("", []byte(onePort+policies+"[[rules]]\n"+action+rule+"\n"), "live")
+			got := ""
+			if err != nil {
+				_, got, _ = strings.Cut(err.Error(), "rules[0].timeout: ")
+			}
+			if got != want || (err == nil) != (want == "") {
+				t.Errorf("%s%s: %v, want %q", action, rule, err, want)
+			}
 		}
 	}
 }

@@ -45,14 +45,14 @@ func (v *validator) ruleState(at string, r *Rule) {
 // ruleAction checks what the rule does. A rule that goes on and does nothing else is a
 // slip, and so is one that connections cannot be marked by.
 func (v *validator) ruleAction(at string, r *Rule) {
-	sets := !r.SetMark.IsZero() || !r.SetCTMark.IsZero() || r.Priority || r.Via.IsValid() || len(r.Hops) > 0
+	sets := !r.SetMark.IsZero() || !r.SetCTMark.IsZero() || r.Timeout != "" || r.Priority || r.Via.IsValid() || len(r.Hops) > 0
 	switch {
 	case r.RejectWith != "" && r.Action != ActionReject:
 		v.faults.add(at+".reject_with", "needs action reject; this is %s", r.Action)
 	case r.RejectWith == RejectTCPReset && r.Protocol != ProtocolTCP:
 		v.faults.add(at+".reject_with", "tcp_reset needs protocol tcp; this is %s", r.Protocol)
 	case r.Action == ActionContinue && !sets:
-		v.faults.add(at+".action", "continue does nothing without set_mark, set_ct_mark, via, hops or priority")
+		v.faults.add(at+".action", "continue does nothing without set_mark, set_ct_mark, timeout, via, hops or priority")
 	}
 	if v.c.CT.Enabled {
 		return

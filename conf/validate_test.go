@@ -299,7 +299,7 @@ set_ct_mark = 1
 		"13: policy.default_in: reject is for rules; want accept or drop, or a last rule that says reject\n" +
 			"16: rules[0].reject_with: needs action reject; this is drop\n" +
 			"19: rules[1].reject_with: tcp_reset needs protocol tcp; this is udp\n" +
-			"22: rules[2].action: continue does nothing without set_mark, set_ct_mark, via, hops or priority\n" +
+			"22: rules[2].action: continue does nothing without set_mark, set_ct_mark, timeout, via, hops or priority\n" +
 			"23: rules[2].mark: \"1/0\": a mask of 0 names no bit\n" +
 			"26: rules[3].mark: \"0x1f/0xf\": the value has bits outside the mask; want 0xf/0xf\n" +
 			"27: rules[3].set_mark: \"4294967296\" is not a 32-bit mark like \"0x10\" or \"0x10/0xf0\"\n" +
