@@ -1,17 +1,22 @@
 package control
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"ffwd/conf"
 	"ffwd/ct"
 )
 
 // filterKeys are what a request may say of the flows that it is about.
-var filterKeys = []string{"proto", "src", "dst", "sport", "dport", "zone", "mark", "state", "family", "reply_src", "reply_dst", "reply_sport", "reply_dport"}
+var filterKeys = []string{"proto", "src", "dst", "sport", "dport", "zone", "mark", "state", "family", "reply_src", "reply_dst", "reply_sport", "reply_dport",
+	"packets", "bytes", "reply_packets", "reply_bytes", "age"}
 
 // filterOf reads a filter from a request, see filterKeys.
 func filterOf(q url.Values) (f ct.Filter, err error) {
@@ -65,7 +70,59 @@ func filterOf(q url.Values) (f ct.Filter, err error) {
 	default:
 		return f, badRequest("family: %q is neither ipv4 nor ipv6", q.Get("family"))
 	}
-	return f, nil
+	return f, spansOf(q, &f)
+}
+
+// spansOf reads what a request says of the counters and ages of flows.
+func spansOf(q url.Values, f *ct.Filter) (err error) {
+	number := func(text string) (uint64, error) { return strconv.ParseUint(text, 10, 64) }
+	age := func(text string) (uint64, error) {
+		d, err := time.ParseDuration(text)
+		if d < 0 {
+			err = errors.New("is below 0")
+		}
+		return uint64(d), err
+	}
+	for _, s := range []struct {
+		key  string
+		to   **ct.Span
+		read func(string) (uint64, error)
+	}{
+		{"packets", &f.Packets[ct.Original], number}, {"reply_packets", &f.Packets[ct.Reply], number},
+		{"bytes", &f.Bytes[ct.Original], number}, {"reply_bytes", &f.Bytes[ct.Reply], number},
+		{"age", &f.Age, age},
+	} {
+		if text := q.Get(s.key); text != "" {
+			if *s.to, err = spanOf(text, s.read); err != nil {
+				return badRequest("%s: %q is no span FROM-TO, FROM- or -TO: %v", s.key, text, err)
+			}
+		}
+	}
+	return nil
+}
+
+// spanOf reads FROM-TO, of which either may be left out, or one value alone: of an age that
+// is an instant, and chooses nothing.
+func spanOf(text string, read func(string) (uint64, error)) (*ct.Span, error) {
+	least, most, ok := strings.Cut(text, "-")
+	if !ok {
+		most = least
+	}
+	s := ct.Span{Most: math.MaxUint64}
+	var errs [2]error
+	if least != "" {
+		s.Least, errs[0] = read(least)
+	}
+	if most != "" {
+		s.Most, errs[1] = read(most)
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	if least == "" && most == "" || s.Least > s.Most {
+		return nil, errors.New("no value is in it")
+	}
+	return &s, nil
 }
 
 // prefixOf reads a prefix, or an address as the prefix of it alone.

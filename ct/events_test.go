@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"ffwd/packet"
 )
@@ -96,6 +97,8 @@ func TestFilters(t *testing.T) {
 	p := send(table, 0, DefaultTimeouts(), udp4(5))
 	table.Flow(p.Flow).SetMark(0x12)
 	info := table.Info(p.Flow, 0)
+	info.Packets, info.Bytes, info.Age = [2]uint64{3, 1}, [2]uint64{300, 60}, time.Minute
+	span := func(least, most uint64) *Span { return &Span{least, most} }
 	port := func(n uint16) *uint16 { return &n }
 	proto := func(n uint8) *uint8 { return &n }
 	for _, tc := range []struct {
@@ -116,6 +119,10 @@ func TestFilters(t *testing.T) {
 		{"another mark", Filter{Mark: 1, MarkMask: 1}, false},
 		{"state", Filter{State: "unreplied"}, true}, {"another state", Filter{State: "ASSURED"}, false},
 		{"family", Filter{Family: 4}, true}, {"the other", Filter{Family: 6}, false},
+		{"packets", Filter{Packets: [2]*Span{span(3, 3), span(1, 9)}}, true}, {"fewer packets", Filter{Packets: [2]*Span{nil, span(2, 9)}}, false},
+		{"bytes", Filter{Bytes: [2]*Span{span(0, 300), span(60, 60)}}, true}, {"more bytes", Filter{Bytes: [2]*Span{span(0, 299), nil}}, false},
+		{"more bytes back", Filter{Bytes: [2]*Span{nil, span(0, 59)}}, false}, {"more packets", Filter{Packets: [2]*Span{span(0, 2), nil}}, false},
+		{"age", Filter{Age: span(0, uint64(time.Minute))}, true}, {"older", Filter{Age: span(0, uint64(time.Minute)-1)}, false},
 	} {
 		if got := tc.f.Match(&info); got != tc.want {
 			t.Errorf("%s: %v", tc.name, got)

@@ -19,7 +19,15 @@ type Filter struct {
 	// Of the reply direction, which is the original one reversed unless addresses are translated.
 	ReplySrc, ReplyDst         netip.Prefix
 	ReplySrcPort, ReplyDstPort *uint16
+
+	Packets, Bytes [2]*Span // by direction
+	Age            *Span    // since the flow began, in nanoseconds
 }
+
+// Span is the numbers from Least to Most; no Span is all numbers.
+type Span struct{ Least, Most uint64 }
+
+func (s *Span) has(n uint64) bool { return s == nil || s.Least <= n && n <= s.Most }
 
 // Empty reports whether the filter matches every flow.
 func (f *Filter) Empty() bool { return *f == Filter{} }
@@ -38,6 +46,9 @@ func (f *Filter) Match(i *Info) bool {
 		f.ReplySrcPort != nil && *f.ReplySrcPort != i.Reply.SrcPort,
 		f.ReplyDstPort != nil && *f.ReplyDstPort != i.Reply.DstPort,
 		i.Mark&f.MarkMask != f.Mark,
+		!f.Packets[Original].has(i.Packets[Original]), !f.Packets[Reply].has(i.Packets[Reply]),
+		!f.Bytes[Original].has(i.Bytes[Original]), !f.Bytes[Reply].has(i.Bytes[Reply]),
+		!f.Age.has(uint64(i.Age)),
 		f.Family == 4 && !i.Original.Src.Is4(),
 		f.Family == 6 && !i.Original.Src.Is6():
 		return false

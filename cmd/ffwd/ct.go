@@ -41,6 +41,11 @@ var flowFilters = [][2]string{
 	{"reply_dst", "destination address or prefix of the reply direction: what hides their source"},
 	{"reply_sport", "source port of the reply direction"},
 	{"reply_dport", "destination port of the reply direction"},
+	{"packets", "packets of the original direction: a number, FROM-TO, FROM- or -TO"},
+	{"bytes", "bytes of the original direction, likewise"},
+	{"reply_packets", "packets of the reply direction, likewise"},
+	{"reply_bytes", "bytes of the reply direction, likewise"},
+	{"age", "time since the connection began: FROM-TO, FROM- or -TO, as 10m- or -30s"},
 }
 
 func ctCommand() *cobra.Command {
