@@ -15,7 +15,7 @@ import (
 // a reload takes it away. FF-9
 func TestMTUOfAConfiguredRoute(t *testing.T) {
 	s := startTest(t, strings.Replace(twoPorts, "via = \"10.2.2.2\"\n", "via = \"10.2.2.2\"\nmtu = 1300\n", 1))
-	has := func(want uint32, listed bool) {
+	has := func(want uint16, listed bool) {
 		t.Helper()
 		if got := s.tables[0].Resolve(s.tables[0].Lookup4(192 << 24)).MTUBytes; got != want {
 			t.Errorf("packets find an mtu of %d, want %d", got, want)

@@ -67,18 +67,17 @@ type AdjacencyIndex uint32
 // line, outside the Go heap, never written after it was published.
 type Adjacency struct {
 	Kind     Kind
-	L2Len    uint8 // bytes of link header before the network header: 14, or 18 with a tag
-	Family   uint8 // of Gateway: 4, 6, or 0 when there is none
-	_        uint8
+	L2Len    uint8  // bytes of link header before the network header: 14, or 18 with a tag
+	MTUBytes uint16 // largest network packet, without link header
 	Iface    uint16 // egress interface index; the owner's for Local; 0 is none
-	_        uint16
-	MTUBytes uint32    // largest network packet, without link header
+	Family   uint8  // of Gateway: 4, 6, or 0 when there is none
+	_        uint8
 	ID       NextHopID // the next hop this is the adjacency of
+	age      uint32    // tells this next hop from others that had its ID: see Counter
 	L2       [16]byte  // destination MAC, source MAC and, if L2Len is 18, the 802.1Q tag
 	gateway  [16]byte  // 4 or 16 bytes by Family
 	bucket   uint32    // Kind Group: index of the first of groupBuckets buckets
-	age      uint32    // tells this next hop from others that had its ID: see Counter
-	_        [8]byte
+	_        [12]byte
 }
 
 // The link header the rewriter builds ends with the packet's own EtherType, the

@@ -92,7 +92,7 @@ func TestInterfaceChangeIsAllOrNone(t *testing.T) {
 	for i := range 10 {
 		must(t, tab.SetNeighbour(1, netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}), macN))
 	}
-	mtus := func() (at [10]uint32) {
+	mtus := func() (at [10]uint16) {
 		for i := range at {
 			at[i] = adj(tab, fmt.Sprintf("192.0.2.%d", 10+i)).MTUBytes
 		}

@@ -140,7 +140,7 @@ func BenchmarkLookup4(b *testing.B) {
 				for b.Loop() {
 					tab.ResolveBatch4(dst[n:n+benchBurst], at[:])
 					for _, i := range at {
-						sum += tab.Adjacency(i).MTUBytes
+						sum += uint32(tab.Adjacency(i).MTUBytes)
 					}
 					n = (n + benchBurst) & (len(dst) - 1)
 				}

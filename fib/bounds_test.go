@@ -231,7 +231,7 @@ func TestLookupsDoNotAllocate(t *testing.T) {
 		var at [chunk]AdjacencyIndex
 		tab.ResolveBatch6(dst6[:], at[:])
 		tab.ResolveBatch4(dst4[:], at[:])
-		sink += tab.Member(tab.Adjacency(at[1]), 77).MTUBytes
+		sink += uint32(tab.Member(tab.Adjacency(at[1]), 77).MTUBytes)
 		sink += uint32(tab.Select(tab.Resolve(tab.Lookup4(1)), 5)) + uint32(tab.Lookup6(&six))
 	})
 	if allocs != 0 {

@@ -23,9 +23,9 @@ func TestMTUOfARoute(t *testing.T) {
 		tab.Add(Route{Prefix: pfx("10.5.0.0/16"), Hops: []Hop{{Iface: 1}}, MTUBytes: 1200}),
 		tab.SetNeighbour(1, ip("10.5.0.2"), MAC{2, 52}),
 	)
-	wants := func(address string, want ...uint32) {
+	wants := func(address string, want ...uint16) {
 		t.Helper()
-		a, got := tab.Resolve(find(tab, ip(address))), map[uint32]bool{}
+		a, got := tab.Resolve(find(tab, ip(address))), map[uint16]bool{}
 		for hash := range uint32(64) {
 			m := tab.Member(a, hash*0x9e3779b9)
 			if m.Kind != Forward && m.Kind != Glean {

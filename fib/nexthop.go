@@ -191,9 +191,9 @@ func (t *Table) build(h *nextHop) Adjacency {
 	if i == nil { // of a kind without a path, or point sees to it that nobody finds it
 		return Adjacency{Kind: k.kind, ID: h.id, age: h.age}
 	}
-	a := Adjacency{Kind: k.kind, ID: h.id, age: h.age, Iface: h.iface, MTUBytes: uint32(i.MTUBytes), L2Len: l2Untagged}
+	a := Adjacency{Kind: k.kind, ID: h.id, age: h.age, Iface: h.iface, MTUBytes: uint16(i.MTUBytes), L2Len: l2Untagged}
 	if k.mtu != 0 {
-		a.MTUBytes = min(a.MTUBytes, uint32(k.mtu))
+		a.MTUBytes = min(a.MTUBytes, k.mtu)
 	}
 	copy(a.L2[6:], i.MAC[:])
 	if i.VLAN != 0 {

@@ -15,7 +15,7 @@ func TestAdjacencyHoldsTheLinkHeader(t *testing.T) {
 		addr  string
 		l2    []byte
 		l2Len uint8
-		mtu   uint32
+		mtu   uint16
 	}{
 		{"192.0.2.9", []byte{2, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0xa, 0, 0, 0, 0}, 14, 1500},
 		{"198.51.100.9", []byte{2, 0, 0, 0, 1, 2, 2, 0, 0, 0, 0, 0xb, 0x81, 0, 0, 100}, 18, 9000},

@@ -48,3 +48,28 @@ func resolve4x16(root, groups, slots *uint32, dflt uint32, dst *uint32, out *Adj
 //
 //go:noescape
 func resolve6x16(root, groups, slots *uint32, dflt uint32, dst **[16]byte, out *AdjacencyIndex, n int)
+
+// straight is Straight for the lines of a table.
+func straight(lines []Adjacency, at []AdjacencyIndex, sizes []uint16) (n int, oneHop, oneWay bool) {
+	if !vector {
+		return straightPlain(lines, at, sizes)
+	}
+	n, hops, ways := straight16(&lines[0], &at[0], &sizes[0], len(sizes))
+	return n, hops == 0, ways == 0
+}
+
+// straight16 also tells who of some sixteen has another next hop than the first packet, and
+// leaves by another interface.
+//
+//go:noescape
+func straight16(lines *Adjacency, at *AdjacencyIndex, sizes *uint16, n int) (taken int, hops, ways uint32)
+
+// What it knows of an Adjacency: what differs does not compile.
+var (
+	_ [unsafe.Sizeof(Adjacency{})]struct{}            = [64]struct{}{}
+	_ [unsafe.Offsetof(Adjacency{}.Kind)]struct{}     = [0]struct{}{}
+	_ [unsafe.Offsetof(Adjacency{}.L2Len)]struct{}    = [1]struct{}{}
+	_ [unsafe.Offsetof(Adjacency{}.MTUBytes)]struct{} = [2]struct{}{}
+	_ [unsafe.Offsetof(Adjacency{}.Iface)]struct{}    = [4]struct{}{}
+	_ [int(Forward) | l2Untagged<<8]struct{}          = [0x0e01]struct{}{}
+)

@@ -75,11 +75,11 @@ func (q *benchQueue) Rx(dst unsafe.Pointer, n int) int {
 		h := (*packet.IPv4)(f[14:])
 		was, at, now := base.Src(), 12, 11<<24|flow
 		if q.far {
-			was, at, now = base.Dst(), 16, 11<<24+flow<<8
+			was, at, now = base.Dst(), 16, farNet(flow)
 		}
 		if q.dual != nil && i&1 != 0 {
-			*f = *q.dual
-			binary.BigEndian.PutUint32(f[34:], flow)
+			*f, m.PktLen, m.DataLen = *q.dual, 64, 64
+			binary.BigEndian.PutUint32(f[34:], 1<<16|flow)
 			if q.back {
 				turn(f[:])
 				copy(f[:], q.dual[:6])
@@ -192,7 +192,11 @@ func BenchmarkPipeline(b *testing.B) {
 	}
 }
 
-// spread routes the first /24s of 11.0.0.0/8 and following over so many next hops in turn.
+// farNet is one of the /24s of 64.0.0.0/3, scattered over all of it: their entries in the FIB
+// are in as many lines of the cache.
+func farNet(i uint32) uint32 { return 64<<24 | i*2654435761>>11<<8 }
+
+// spread routes so many networks over so many next hops in turn.
 func (w *world) spread(routes, hops int) {
 	for i := range routes {
 		hop := netip.AddrFrom4([4]byte{10, 2, 2, byte(10 + i%hops)})
@@ -202,7 +206,7 @@ func (w *world) spread(routes, hops int) {
 			}
 		}
 		var dst [4]byte
-		binary.BigEndian.PutUint32(dst[:], 11<<24+uint32(i)<<8)
+		binary.BigEndian.PutUint32(dst[:], farNet(uint32(i)))
 		w.route(fib.Route{Prefix: netip.PrefixFrom(netip.AddrFrom4(dst), 24), Hops: []fib.Hop{{Via: hop}}})
 	}
 }

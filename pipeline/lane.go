@@ -45,26 +45,8 @@ func (l *lane) way() {
 // check ends the run, whose hop limits are above 1, before the first packet that is not just
 // forwarded.
 func (l *lane) check() {
-	lines, to := l.snap.Tables[0].Lines(), l.to[l.at:l.n]
-	latest, most := ^to[0], uint32(0) // of the next hop before: most that go one way come together
-	hops, first, differ := 0, lines[to[0]].Iface, uint16(0)
-	for i, size := range l.run.Size[l.at:l.n] {
-		if to[i] != latest {
-			a := &lines[to[i]]
-			if a.Kind != fib.Forward || a.L2Len != packet.EthernetLen {
-				l.n = l.at + i
-				break
-			}
-			latest, most = to[i], a.MTUBytes
-			hops++
-			differ |= a.Iface ^ first
-		}
-		if uint32(size) > most {
-			l.n = l.at + i
-			break
-		}
-	}
-	l.oneHop, l.oneWay = hops == 1, differ == 0
+	n, oneHop, oneWay := l.snap.Tables[0].Straight(l.to[l.at:l.n], l.run.Size[l.at:l.n])
+	l.n, l.oneHop, l.oneWay = l.at+n, oneHop, oneWay
 }
 
 // depart sends off the run, whose frames are in mbufs.

@@ -132,7 +132,7 @@ func (r *routeBatch) mark(b *packet.Burst, table *fib.Table, counts *fib.Counts)
 			others++
 			continue
 		}
-		p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, uint16(a.MTUBytes)
+		p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, a.MTUBytes
 	}
 	for i, at := range r.at[:others] {
 		if markOther(&b.Pkts[at], table, &lines[r.adjacencies[i]], counts) {
@@ -153,7 +153,7 @@ func markOther(p *packet.Packet, table *fib.Table, a *fib.Adjacency, counts *fib
 		unforwardable(p, a)
 		return false
 	}
-	p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, uint16(a.MTUBytes)
+	p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, a.MTUBytes
 	if p.Flags&packet.IsIPv6 != 0 && p.Egress != p.Ingress && linkLocal6(p.IPv6().Src()) {
 		p.DropFor(packet.Martian) // leaves its link. Source: RFC 4291 2.5.6
 	}

@@ -37,7 +37,7 @@ func (r *routeBatch) shorten(b *packet.Burst, lines []fib.Adjacency) (taken int)
 			ttl = (*uint8)(unsafe.Add(p.Data, packet.EthernetLen+7))
 		}
 		if a.Kind != fib.Forward || *ttl <= 1 || p.L3 != packet.EthernetLen || a.L2Len != packet.EthernetLen ||
-			uint32(p.L3Len()) > a.MTUBytes || p.Flags&packet.IsIPv6 != 0 && linkLocal6(p.IPv6().Src()) {
+			p.L3Len() > int(a.MTUBytes) || p.Flags&packet.IsIPv6 != 0 && linkLocal6(p.IPv6().Src()) {
 			r.at[left], r.adjacencies[left] = at, to
 			left++
 			continue
