@@ -173,7 +173,9 @@ func (l *lane) advance(nowNs int64, budget int) {
 		}
 	}
 	if l.bound != nil {
-		l.in.Release()
+		if l.sweep == 0 { // a verdict for many is read when it is done
+			l.in.Release()
+		}
 		l.watch(nowNs)
 	}
 	limit := nowNs - int64(l.Timeout)

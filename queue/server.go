@@ -22,6 +22,8 @@ const (
 	sendTimeout   = time.Second      // for one message of ours
 	limitInterval = time.Millisecond // between two messages of a listener, in the long run
 	limitBurst    = 100
+	drainTimeout  = time.Second // for the last verdicts of a listener that goes
+	drainInterval = 100 * time.Microsecond
 )
 
 // Retirer frees memory when no worker can see it any more; the epoch's domain is one.
@@ -146,6 +148,7 @@ func (s *Server) serve(c *net.UnixConn) error {
 	s.log.Info("queue listener came", "queue", q.Number, "pid", b.pid)
 	q.binding.Store(b)
 	err = s.listen(c, q, b)
+	s.drain(b)
 	q.binding.Store(nil)
 	// Another listener gets the queue when this one's memory is gone, so that none
 	// can make it pile up.
@@ -157,6 +160,18 @@ func (s *Server) serve(c *net.UnixConn) error {
 	})
 	s.log.Info("queue listener went", "queue", q.Number, "pid", b.pid, "why", err)
 	return nil
+}
+
+// drain waits until the workers have read the verdicts that a listener left behind, for what
+// it decided before it went is decided. Workers do that within a poll.
+func (s *Server) drain(b *binding) {
+	end := time.Now().Add(drainTimeout)
+	for w := range b.layout.Workers {
+		_, in := b.layout.SwitchLane(b.packets, b.verdicts, w)
+		for last := in.Tail(); in.Behind(last) && b.broken.Load() == nil && !s.stopping() && time.Now().Before(end); {
+			time.Sleep(drainInterval)
+		}
+	}
 }
 
 // bind makes the memory, hands it to the listener, and seals it when that has mapped it.

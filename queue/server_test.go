@@ -104,6 +104,51 @@ func TestListenerGoes(t *testing.T) {
 	}
 }
 
+// What a listener decided before it went is decided, one by one or for more than a poll
+// takes, and the rest leaves by policy. Source: VQ-2, VQ-5
+func TestLastVerdictsCount(t *testing.T) {
+	const decided, undecided = packet.MaxBurst + 100, 10
+	for name, decide := range map[string]func(*client.Listener, []client.Packet) error{
+		"each": func(l *client.Listener, all []client.Packet) error {
+			for i := range all[:decided] {
+				if err := l.Decide(&all[i], client.Verdict{Action: client.Drop}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"up to": func(l *client.Listener, all []client.Packet) error {
+			return l.DecideUpTo(&all[decided-1], client.Verdict{Action: client.Drop})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := plain(0)
+			o.MaxPackets, o.MaxBytes = decided+undecided, 1<<20
+			b := newBed(t, 1, o)
+			l := b.listen(0)
+			for i := range decided + undecided {
+				b.push(b.workers[0], b.packet(i, i, 60), packet.Queueing{Options: packet.QueueBypass})
+			}
+			b.poll()
+			if err := decide(l, b.receive(l, decided+undecided)); err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
+			dropped, accepted := 0, 0
+			for _, r := range b.until("packets to leave", func() bool { return b.workers[0].Held() == 0 }) {
+				if r.Decision == packet.QueueDrop {
+					dropped++
+				} else {
+					accepted++
+				}
+			}
+			if dropped != decided || accepted != undecided {
+				t.Errorf("%d packets dropped, %d accepted", dropped, accepted)
+			}
+		})
+	}
+}
+
 // A listener that goes between two polls is gone with its memory when the next one pushes
 // packets and copies: nothing that an earlier poll found is used any more. Source: VQ-5
 func TestListenerGoesBetweenPolls(t *testing.T) {

@@ -136,6 +136,16 @@ func (c *Consumer) Next() ([]byte, error) {
 	}
 }
 
+// Tail returns how far the producer has written, as far as it is to be believed.
+func (c *Consumer) Tail() uint64 { return c.tail.Load() }
+
+// Behind tells whether records up to a tail were not released yet. Any thread may ask. A tail
+// that cannot be is behind everything.
+func (c *Consumer) Behind(tail uint64) bool {
+	n := tail - c.head.Load()
+	return n != 0 && n <= uint64(len(c.data))
+}
+
 // Release gives the room of all records that Next returned back to the producer. It
 // may not be read any more.
 func (c *Consumer) Release() {
