@@ -196,8 +196,8 @@ func (s *Switch) getConfig(r *http.Request) (any, error) {
 	}
 }
 
-// postReload takes a TOML document, or none for the file the switch was started
-// from. One reload runs at a time; a client that is slow to send its document does not
+// postReload takes a TOML document, or neither that nor its name for the file the switch was
+// started from: a named one that is empty is faulty, as any other. One reload runs at a time; a client that is slow to send its document does not
 // keep others from theirs.
 func (s *Switch) postReload(r *http.Request) (any, error) {
 	doc, release, err := s.documents.read(r.Body)
@@ -209,10 +209,10 @@ func (s *Switch) postReload(r *http.Request) (any, error) {
 		return nil, requestError{http.StatusConflict, "another reload is under way: try again"}
 	}
 	defer s.reloading.Unlock()
-	if len(doc) == 0 {
+	name := r.URL.Query().Get("name")
+	if len(doc) == 0 && name == "" {
 		return s.answerReload(s.ReloadSource())
 	}
-	name := r.URL.Query().Get("name")
 	if name == "" {
 		name = "configuration"
 	}

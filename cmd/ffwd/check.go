@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -35,11 +36,15 @@ func versionCommand() *cobra.Command {
 		Short: "Print the versions of ffwd, Go and DPDK",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(c.OutOrStdout(), "ffwd %s\n%s %s/%s\n%s\n",
-				moduleVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, pmd.Version())
+			_, err := io.WriteString(c.OutOrStdout(), versions())
 			return err
 		},
 	}
+}
+
+// versions is what `ffwd version` and --version print.
+func versions() string {
+	return fmt.Sprintf("ffwd %s\n%s %s/%s\n%s\n", moduleVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, pmd.Version())
 }
 
 // version is what the Makefile tells the linker.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ffwd/conf"
 	"ffwd/control"
@@ -50,13 +52,34 @@ func exitCode(err error) int {
 func root() *cobra.Command {
 	c := groupCommand("ffwd", "A poll-mode userspace switch")
 	c.SilenceErrors, c.SilenceUsage = true, true
-	c.CompletionOptions = cobra.CompletionOptions{HiddenDefaultCmd: true}
+	c.Version = versions()
+	c.SetVersionTemplate("{{.Version}}")
+	c.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see '%s --help'", err, c.CommandPath())}
 	})
 	c.AddCommand(runCommand(), checkCommand(), showCommand(), ctCommand(), timeoutCommand(), reloadCommand(), queueCommand(),
 		benchCommand(), captureCommand(), versionCommand())
+	c.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-")) // some are named after words of the API
+	})
+	completeFiles(c)
 	return c
+}
+
+// completeFiles lets a shell complete files where a flag wants one, and nowhere else.
+func completeFiles(c *cobra.Command) {
+	files := cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
+	for _, name := range []string{"config", "socket", "queue-socket", "out", "dir", "peer-source"} {
+		if c.Flags().Lookup(name) != nil {
+			if err := c.RegisterFlagCompletionFunc(name, files); err != nil {
+				panic(err)
+			}
+		}
+	}
+	for _, sub := range c.Commands() {
+		completeFiles(sub)
+	}
 }
 
 // groupCommand is a command that only has others, which the caller adds.

@@ -51,26 +51,30 @@ func queueListCommand() *cobra.Command {
 	return c
 }
 
+// printQueues prints a line for each queue, and one for each of its outcomes that there were.
 func printQueues(w io.Writer, queues []control.QueueReport) error {
 	t := table(w)
-	outcomes := []string{
-		"confirmed", "joined", "reevaluated", "stale", "dropped", "taken", "expired", "bypassed", "failed_open", "refused", "moved",
-	}
-	fmt.Fprint(t, "queue\tlistener\twaiting\tbytes\toffered\t")
-	for _, o := range outcomes {
-		fmt.Fprintf(t, "%s\t", o)
-	}
-	fmt.Fprintln(t, "p50\tp99\tstalls\t")
+	fmt.Fprintln(t, "queue\tlistener\twaiting\tbytes\toffered\tp50\tp99\tstalls\t")
 	for _, q := range queues {
 		listener := "none"
 		if q.Listening {
 			listener = fmt.Sprint("pid ", q.PID)
 		}
-		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%d\t", q.Number, listener, q.Packets, q.Bytes, q.Offered)
-		for _, o := range outcomes {
-			fmt.Fprintf(t, "%d\t", q.Outcomes[o])
+		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%d\t%v\t%v\t%d\t\n", q.Number, listener, q.Packets, q.Bytes, q.Offered,
+			seconds(q.Latency.P50), seconds(q.Latency.P99), q.Stalls)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	t = table(w)
+	fmt.Fprintln(t, "queue\toutcome\tpackets\t")
+	for _, q := range queues {
+		for _, outcome := range byCount(q.Outcomes) {
+			if n := q.Outcomes[outcome]; n > 0 {
+				fmt.Fprintf(t, "%d\t%s\t%d\t\n", q.Number, outcome, n)
+			}
 		}
-		fmt.Fprintf(t, "%v\t%v\t%d\t\n", seconds(q.Latency.P50), seconds(q.Latency.P99), q.Stalls)
 	}
 	return t.Flush()
 }
@@ -118,6 +122,9 @@ packets, and when the switch sends it away.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if l.accept && l.drop {
 				return usageError{errors.New("--accept and --drop: give one of them")}
+			}
+			if l.delay < 0 || l.count < 0 || l.copyBytes < 0 {
+				return usageError{errors.New("--delay, --count and --copy must not be negative")}
 			}
 			if !l.accept && !l.drop && !l.dump {
 				return usageError{errors.New("what is to be done? give --accept, --drop or --dump")}

@@ -29,6 +29,9 @@ func showCommand() *cobra.Command {
 		sub := &cobra.Command{
 			Use: name, Short: short, Args: noArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
+				if s.limit < 0 || s.route.limit < 0 {
+					return usageError{errors.New("--limit must not be negative; 0 is all")}
+				}
 				cl, err := s.client()
 				if err != nil {
 					return err
@@ -60,18 +63,27 @@ func (s *shower) ports(c *client, w io.Writer) error {
 	if err := c.get("/v1/ports", nil, &list); err != nil || s.json {
 		return printUnless(err, w, list)
 	}
+	return printPorts(w, list.Ports)
+}
+
+// printPorts prints ports and sub-ports, and what the devices counted below: in one table
+// they are too wide for a terminal.
+func printPorts(w io.Writer, ports []control.PortStatus) error {
 	t := table(w)
-	fmt.Fprintln(t, "port\tlink\tdriver\tsteering\tmac\tmtu\ttwin\trx packets\trx bytes\ttx packets\ttx bytes\ttx dropped\trx missed\t")
-	for _, p := range list.Ports {
-		link := linkWord(p.LinkUp)
-		for i, in := range p.Interfaces {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t", in.Name, link, p.Driver, p.Steering, in.MAC, in.MTU, twinOf(&in))
-			if i > 0 { // a sub-port; the counters are the device's
-				fmt.Fprintln(t, "\t\t\t\t\t\t")
-				continue
-			}
-			fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t\n", p.RxPackets, p.RxBytes, p.TxPackets, p.TxBytes, p.TxDropped, p.RxMissed)
+	fmt.Fprintln(t, "port\tlink\tdriver\tsteering\tmac\tmtu\ttwin\t")
+	for _, p := range ports {
+		for _, in := range p.Interfaces {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t\n", in.Name, linkWord(p.LinkUp), p.Driver, p.Steering, in.MAC, in.MTU, twinOf(&in))
 		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	t = table(w)
+	fmt.Fprintln(t, "port\trx packets\trx bytes\trx missed\ttx packets\ttx bytes\ttx dropped\t")
+	for _, p := range ports {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", p.Name, p.RxPackets, p.RxBytes, p.RxMissed, p.TxPackets, p.TxBytes, p.TxDropped)
 	}
 	return t.Flush()
 }
@@ -131,8 +143,8 @@ func (s *shower) flows(c *client, w io.Writer) error {
 	if s.json {
 		return c.flowsJSON(w, query)
 	}
-	fmt.Fprintln(w, "proto state original -> packets bytes reply -> packets bytes age expires")
 	t, lines := table(w), 0
+	fmt.Fprintln(t, "proto\tstate\toriginal\tpackets\tbytes\treply\tpackets\tbytes\tage\texpires\t")
 	err := c.follow(flowStream, query, func(line []byte) error {
 		var f control.FlowStatus
 		if err := json.Unmarshal(line, &f); err != nil {
@@ -145,6 +157,9 @@ func (s *shower) flows(c *client, w io.Writer) error {
 		}
 		return nil
 	})
+	if err != nil && lines == 0 { // nothing was shown
+		return err
+	}
 	return errors.Join(err, t.Flush())
 }
 

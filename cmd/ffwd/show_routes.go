@@ -46,9 +46,6 @@ const routePage = 1000
 // routes lists page by page, so that neither side holds more than one.
 func (s *shower) routes(c *client, w io.Writer) error {
 	query := s.route.query()
-	if !s.json {
-		fmt.Fprintln(w, "vrf prefix origin kind packets bytes hops; * counts for a next hop that several routes share")
-	}
 	all := control.RouteList{Routes: []control.RouteStatus{}}
 	for shown := 0; ; {
 		page := routePage
@@ -81,8 +78,10 @@ func (s *shower) routes(c *client, w io.Writer) error {
 	return nil
 }
 
+// printRoutes prints a page of routes.
 func printRoutes(w io.Writer, routes []control.RouteStatus) error {
 	t := table(w)
+	fmt.Fprintln(t, "vrf\tprefix\torigin\tkind\tpackets\tbytes\t  hops; * counts for a next hop that several routes share")
 	for _, r := range routes {
 		state := r.Origin
 		if r.Protocol != "" {
@@ -99,7 +98,7 @@ func printRoutes(w io.Writer, routes []control.RouteStatus) error {
 		if r.Shared {
 			shared = "*"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d%s\t%d%s\t%s\t\n", r.VRF, r.Prefix, state, r.Kind,
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d%s\t%d%s\t  %s\n", r.VRF, r.Prefix, state, r.Kind,
 			r.Packets, shared, r.Bytes, shared, ways)
 	}
 	return t.Flush()

@@ -34,13 +34,17 @@ func (s *shower) rules(c *client, w io.Writer) error {
 		return printJSON(w, all)
 	}
 	t := table(w)
-	fmt.Fprintln(t, "rule\thook\tpackets\tbytes\taction\tmatch\tcomment\t")
+	fmt.Fprintln(t, "rule\thook\tpackets\tbytes\taction\t  match")
 	for i := range all.Rules {
 		r := &all.Rules[i]
-		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%s\t%s\t%s\t\n", r.Index, r.Hook, r.Packets, r.Bytes, does(&r.Rule), matches(&r.Rule), r.Comment)
+		match := matches(&r.Rule)
+		if r.Comment != "" {
+			match += "  # " + r.Comment
+		}
+		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%s\t  %s\n", r.Index, r.Hook, r.Packets, r.Bytes, does(&r.Rule), match)
 	}
 	for _, d := range all.Defaults {
-		fmt.Fprintf(t, "default\t%s\t%d\t%d\t%s\t\t\t\n", d.Hook, d.Packets, d.Bytes, d.Action)
+		fmt.Fprintf(t, "default\t%s\t%d\t%d\t%s\t\n", d.Hook, d.Packets, d.Bytes, d.Action)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -38,6 +39,15 @@ func TestShow(t *testing.T) {
 		r = call(t, "show", tc.what, "--json", "--socket", b.path("run/ffwd.sock"))
 		if r.code != exitOK || !json.Valid([]byte(r.stdout)) || !strings.Contains(r.stdout, tc.field) {
 			t.Errorf("show %s --json: exit code %d, no %q in\n%s%s", tc.what, r.code, tc.field, r.stdout, r.stderr)
+		}
+	}
+	for args, want := range map[string]string{
+		"routes --vrf 9": "no VRF 9", "routes --prefix x": "is not a prefix", "flows --limit -1": "--limit must not be negative",
+		"routes --limit -1": "--limit must not be negative", "rules --limit -1": "--limit must not be negative",
+	} { // and no table without its rows
+		r := call(t, append([]string{"show", "-c", config}, strings.Fields(args)...)...)
+		if r.code == exitOK || r.stdout != "" || !strings.Contains(r.stderr, want) {
+			t.Errorf("show %s: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
 		}
 	}
 	for _, tc := range []struct {
@@ -79,6 +89,7 @@ func TestReload(t *testing.T) {
 		want  string
 	}{
 		{"fault", []string{"via = \"192.168.2.2\"", "via = \"192.168.9.9\""}, exitUsage, "bad.toml:28: routes[0].via"},
+		{"empty", nil, exitUsage, "empty.toml: ports: is missing"},
 		{"restart", []string{"addresses = [\"192.168.2.1/24\"]", "mtu = 1400\naddresses = [\"192.168.2.1/24\"]"}, exitFault, "ports[1].mtu: 1500 -> 1400"},
 	}
 	before := call(t, "show", "config", "--socket", socket).stdout
@@ -95,7 +106,13 @@ func TestReload(t *testing.T) {
 	}
 	routes := listing()
 	for _, tc := range bad {
-		r := call(t, "reload", "--socket", socket, "-c", b.config("bad.toml", append(b.endless(), tc.pairs...)...))
+		file := b.path("empty.toml")
+		if tc.pairs != nil {
+			file = b.config("bad.toml", append(b.endless(), tc.pairs...)...)
+		} else if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := call(t, "reload", "--socket", socket, "-c", file)
 		if r.code != tc.code || !strings.Contains(r.stderr, tc.want) {
 			t.Errorf("%s: exit code %d, want %d and %q: %s", tc.name, r.code, tc.code, tc.want, r.stderr)
 		}

@@ -66,27 +66,46 @@ func timeoutList() *cobra.Command {
 	return c
 }
 
+// printTimeouts prints a line for each policy, and its values below.
 func printTimeouts(w io.Writer, policies []control.TimeoutStatus) error {
 	t := table(w)
-	fmt.Fprintln(t, "name\tfamily\tprotocol\tstate\treferences\tflows\trules\tqueued\t  timeouts")
+	fmt.Fprintln(t, "name\tfamily\tprotocol\tstate\treferences\tflows\trules\tqueued\t")
 	for _, p := range policies {
-		state := "live"
-		if p.Draining {
-			state = "draining"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t  %s\n",
-			p.Name, p.Family, p.Protocol, state, p.References, p.Flows, p.Rules, p.Queued, valuesOf(p.Timeouts))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t\n", p.Name, p.Family, p.Protocol, life(&p), p.References, p.Flows, p.Rules, p.Queued)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, p := range policies {
+		if _, err := fmt.Fprintf(w, "\n%s, %s %s, %s:\n%s", p.Name, p.Family, p.Protocol, life(&p), valuesOf(p.Timeouts)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// valuesOf prints timeouts as they are given: state=duration.
-func valuesOf(timeouts map[string]conf.Duration) string {
-	var words []string
-	for _, state := range slices.Sorted(maps.Keys(timeouts)) {
-		words = append(words, fmt.Sprintf("%s=%s", state, timeouts[state]))
+func life(p *control.TimeoutStatus) string {
+	if p.Draining {
+		return "draining"
 	}
-	return strings.Join(words, " ")
+	return "live"
+}
+
+// valuesOf prints timeouts as they are given, state=duration, in lines for a terminal.
+func valuesOf(timeouts map[string]conf.Duration) string {
+	const width = 80
+	var text, line string
+	for _, state := range slices.Sorted(maps.Keys(timeouts)) {
+		word := fmt.Sprintf(" %s=%s", state, timeouts[state])
+		if line != "" && len(line)+len(word) > width {
+			text, line = text+line+"\n", ""
+		}
+		if line == "" {
+			line = " "
+		}
+		line += word
+	}
+	return text + line + "\n"
 }
 
 func timeoutSet(name, short string, replace bool) *cobra.Command {

@@ -56,6 +56,9 @@ func printRates(w io.Writer, r *control.Report) {
 	t.Flush()
 	printWorkers(w, r.Workers)
 	fmt.Fprint(w, reasons("drops", r.Drops), reasons("punts", r.Punts), flows(&r.Flows))
+	if r.Flows.SecondsUntilFull != nil {
+		fmt.Fprintf(w, "a flow table is full in %.0f s\n", *r.Flows.SecondsUntilFull)
+	}
 }
 
 func printWorkers(w io.Writer, workers []control.WorkerReport) {
@@ -89,10 +92,6 @@ func byCount(counts map[string]uint64) []string {
 }
 
 func flows(f *control.FlowsReport) string {
-	until := ""
-	if f.SecondsUntilFull != nil {
-		until = fmt.Sprintf("; full in %.0f s", *f.SecondsUntilFull)
-	}
 	refused := f.Full + f.SourceLimited + f.RuleLimited
-	return fmt.Sprintf("flows: %d IPv4, %d IPv6; %d created, %d expired, %d refused%s\n", f.IPv4, f.IPv6, f.Created, f.Expired, refused, until)
+	return fmt.Sprintf("flows: %d IPv4, %d IPv6; %d created, %d expired, %d refused\n", f.IPv4, f.IPv6, f.Created, f.Expired, refused)
 }
