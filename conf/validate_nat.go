@@ -55,8 +55,8 @@ func (v *validator) translationTarget(at string, r *Rule) {
 	case r.ToPorts == PortRange{}:
 	case !r.Action.Translates():
 		v.faults.add(at+".to_ports", "needs action dnat, redirect, snat or masquerade; this is %s", r.Action)
-	case r.Protocol != ProtocolTCP && r.Protocol != ProtocolUDP:
-		v.faults.add(at+".to_ports", "needs protocol tcp or udp; this is %s", r.Protocol)
+	case r.Protocol != ProtocolTCP && r.Protocol != ProtocolUDP && r.Protocol != ProtocolSCTP:
+		v.faults.add(at+".to_ports", "needs protocol tcp, udp or sctp; this is %s", r.Protocol)
 	case r.ToPorts.First == 0:
 		v.faults.add(at+".to_ports", "%s begins with 0, which is no port", r.ToPorts)
 	case r.ToPorts.First > r.ToPorts.Last:

@@ -38,7 +38,7 @@ func (t *Table) admit(p *packet.Packet) uint32 {
 	return list.take(t.cold)
 }
 
-// Refusal says why Confirm returned false.
+// Refusal says why Confirm, Destination or Source returned false.
 func (t *Table) Refusal() packet.Reason { return t.refusal }
 
 // mayYield reports whether a flow gives way to a new one: it was never answered, or its

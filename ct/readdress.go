@@ -48,7 +48,7 @@ const (
 
 // checksumAt returns the offset of a transport checksum that covers the pseudo-header, or
 // of ICMP none of it; none for protocols that have no such checksum. That of SCTP is a CRC
-// of the whole packet alone, whose ports stay what they are.
+// of the whole packet alone, see setEnd.
 func (h *headers) checksumAt() int {
 	at := none
 	switch h.proto {
@@ -69,7 +69,7 @@ func (h *headers) checksumAt() int {
 // identifier, at the asking end alone.
 func (h *headers) portAt(s which) int {
 	switch h.proto {
-	case packet.ProtoTCP, packet.ProtoUDP:
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP:
 		if len(h.l4) >= 4 {
 			return 2 * int(s)
 		}
@@ -115,12 +115,21 @@ func (h *headers) set(s which, to *endpoint) {
 	}
 }
 
-// setEnd writes an end of a packet into its header, and what is known of its ports.
-func setEnd(p *packet.Packet, s which, to *endpoint) {
+// setEnd writes an end of a packet into its header, and what is known of its ports. It
+// returns false if that cannot be done: SCTP's checksum covers all of a packet, and of one in
+// fragments not all is there. In a quote it is left: nobody has all of what it covers.
+func setEnd(p *packet.Packet, s which, to *endpoint) bool {
 	h := headersOf(p)
+	if at := h.portAt(s); h.proto == packet.ProtoSCTP && at != none && binary.LittleEndian.Uint16(h.l4[at:]) != to.portLE {
+		if p.Is(packet.IsFragment) || len(h.l4) < sctpHeaderLen {
+			return false
+		}
+		packet.ReplaceSCTP(h.l4, at, [2]byte{uint8(to.portLE), uint8(to.portLE >> 8)})
+	}
 	h.set(s, to)
 	shift := 16 * s
 	p.PortsLE = p.PortsLE&^(0xffff<<shift) | uint32(to.portLE)<<shift
+	return true
 }
 
 // quotedHeaders returns the headers that an ICMP error quotes, which readQuote has passed.

@@ -123,8 +123,10 @@ func portsFor(p *packet.Packet, from *Range, port uint16) sourcePorts {
 	first, last := uint16(0), ^uint16(0)
 	switch p.Proto {
 	case packet.ProtoICMP, packet.ProtoICMPv6: // any identifier
-	case packet.ProtoTCP, packet.ProtoUDP:
+	case packet.ProtoTCP, packet.ProtoUDP, packet.ProtoSCTP:
 		switch {
+		case p.Proto == packet.ProtoSCTP && p.Is(packet.IsFragment): // see setEnd
+			return s
 		case from != nil && from.FirstPort != 0:
 			first, last = from.FirstPort, from.LastPort
 			s.keep = first <= port && port <= last

@@ -61,7 +61,8 @@ func TestPortsOfSources(t *testing.T) {
 	}
 }
 
-// FF-6: what has no port to choose is refused when its tuple is taken, and keeps it else.
+// FF-6: what has no port to choose is refused when its tuple is taken, and keeps it else. SCTP
+// has none in fragments.
 func TestSourcesWithoutPorts(t *testing.T) {
 	server, public := netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("198.51.100.1")
 	for _, proto := range []uint8{packet.ProtoGRE, packet.ProtoSCTP, 50} {
@@ -70,6 +71,9 @@ func TestSourcesWithoutPorts(t *testing.T) {
 			var p packet.Packet
 			of := tuple{netip.MustParseAddr(host), server, 3000, 3001, proto}
 			load(&p, &w.table.secret, of, 0, 0x0b, 0xb8, 0x0b, 0xb9, 0, 0, 0, 0, 1, 2, 3, 4, 1, 0, 0, 20, 9, 9, 9, 9, 0, 0, 16, 0, 0, 1, 0, 1, 7, 7, 7, 7)
+			if proto == packet.ProtoSCTP {
+				p.Flags |= packet.IsFragment
+			}
 			sum := append([]byte(nil), p.Transport()...)
 			b := &packet.Burst{N: 1, Pkts: [packet.MaxBurst]packet.Packet{p}}
 			w.table.Lookup(b, DefaultTimeouts())

@@ -150,27 +150,34 @@ func (t *Table) follows(p *packet.Packet) bool {
 }
 
 // Destination writes the destination of a packet that has Translation. Of an ICMP error it
-// is the packet that it quotes too. It returns false if the packet's flow has ended since
-// Lookup: there is nothing to go by.
+// is the packet that it quotes too. It returns false, and Refusal says why, if the packet's flow
+// has ended since Lookup, so that there is nothing to go by, or if its ports cannot be changed.
 func (t *Table) Destination(p *packet.Packet) bool {
 	switch w := t.twin(p.Translation); {
 	case Translates(p):
-		setEnd(p, theDst, &endpoint{w.ends.high, w.port})
+		return t.readdress(p, theDst, &endpoint{w.ends.high, w.port})
 	case !t.follows(p):
+		t.refusal = packet.NATNoFlow
 		return false
 	case p.State == packet.CtRelated:
 		t.translateQuote(p, w.flow)
+		return true
 	default:
 		o := t.sent(p)
-		setEnd(p, theDst, &o.dst)
+		return t.readdress(p, theDst, &o.dst)
 	}
-	return true
+}
+
+func (t *Table) readdress(p *packet.Packet, s which, to *endpoint) bool {
+	t.refusal = packet.NATNoPort
+	return setEnd(p, s, to)
 }
 
 // Source writes the source of a packet that has Translation and leaves. It returns false as
 // Destination.
 func (t *Table) Source(p *packet.Packet) bool {
 	if !t.follows(p) {
+		t.refusal = packet.NATNoFlow
 		return false
 	}
 	if p.State == packet.CtRelated {
@@ -178,8 +185,7 @@ func (t *Table) Source(p *packet.Packet) bool {
 		return true
 	}
 	o := t.sent(p)
-	setEnd(p, theSrc, &o.src)
-	return true
+	return t.readdress(p, theSrc, &o.src)
 }
 
 // Restore writes into a packet that has Translation the destination it was received with.
@@ -206,8 +212,7 @@ func (t *Table) Restore(p *packet.Packet) bool {
 	if is != came && is != goes {
 		return false
 	}
-	setEnd(p, theDst, &came)
-	return true
+	return setEnd(p, theDst, &came)
 }
 
 // destinationPort is the one that a packet came with, whatever it has now.

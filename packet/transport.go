@@ -49,6 +49,16 @@ func (p *Packet) TransportOK() bool {
 
 const sctpChecksum = 8 // offset
 
+// ReplaceSCTP writes two bytes of an SCTP packet, which is whole, and changes its checksum
+// by what that makes: one that was wrong stays so. A CRC is linear, so that the difference of
+// two is that of what they cover.
+func ReplaceSCTP(message []byte, at int, with [2]byte) {
+	was := crc32c(message)
+	copy(message[at:], with[:])
+	sum := message[sctpChecksum:][:4]
+	binary.LittleEndian.PutUint32(sum, binary.LittleEndian.Uint32(sum)^was^crc32c(message))
+}
+
 // crc32c is the checksum of an SCTP packet, made with zeroes in its own place.
 func crc32c(message []byte) uint32 {
 	var none [4]byte

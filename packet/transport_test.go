@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -53,4 +54,40 @@ func BenchmarkTransportOK(b *testing.B) {
 			}
 		})
 	}
+}
+
+// FF-6: two bytes of an SCTP packet change together with its checksum, and a wrong checksum
+// stays as wrong as it was. Source: RFC 9260 6.8
+func TestReplaceSCTP(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for size := 12; size <= 1480; size++ {
+		m := make([]byte, size)
+		for i := range m {
+			m[i] = byte(rng.Uint32())
+		}
+		wrong := rng.Uint32() & -(rng.Uint32() & 1)
+		binary.LittleEndian.PutUint32(m[8:], naiveCRC32C(m)^wrong)
+		at, with := 2*rng.IntN(2), [2]byte{byte(rng.Uint32()), byte(rng.Uint32())}
+		want := slices.Clone(m)
+		copy(want[at:], with[:])
+		binary.LittleEndian.PutUint32(want[8:], naiveCRC32C(want)^wrong)
+		if ReplaceSCTP(m, at, with); !slices.Equal(m, want) {
+			t.Fatalf("%d bytes, %x at %d: %x, want %x", size, with, at, m[:12], want[:12])
+		}
+	}
+}
+
+// naiveCRC32C is the checksum of an SCTP packet, bit by bit.
+func naiveCRC32C(m []byte) uint32 {
+	crc := ^uint32(0)
+	for i, b := range m {
+		if i >= 8 && i < 12 {
+			b = 0
+		}
+		crc ^= uint32(b)
+		for range 8 {
+			crc = crc>>1 ^ 0x82f63b78&-(crc&1)
+		}
+	}
+	return ^crc
 }

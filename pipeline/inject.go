@@ -40,7 +40,7 @@ func (w *Worker) inject(nowNs int64) {
 	for i := range b.Live() {
 		p := &b.Pkts[i]
 		if p.Translation != 0 && !(w.table.Destination(p) && w.table.Source(p)) { // it answers what was sent to another address
-			p.DropFor(packet.NATNoFlow)
+			p.DropFor(w.table.Refusal())
 			w.discard(p)
 			continue
 		}

@@ -12,7 +12,8 @@ import (
 //
 // Needs:  Conntrack, PolicyIn.
 // Writes: destination address and port, and their checksums; of an ICMP error the quote too.
-// Drops:  nat_no_flow, where the flow gave way to another packet of the burst.
+// Drops:  nat_no_flow, where the flow gave way to another packet of the burst; nat_no_port, of
+// fragments of SCTP whose ports would change.
 // Source: FF-6. Design: docs/decisions/0016-address-translation.md.
 type Destination struct{ *context }
 
@@ -24,7 +25,7 @@ func (s *Destination) Process(b *packet.Burst) {
 	for i := range b.Live() {
 		if p := &b.Pkts[i]; p.Verdict == packet.Continue && p.Translation != 0 {
 			if !s.table.Destination(p) {
-				p.DropFor(packet.NATNoFlow)
+				p.DropFor(s.table.Refusal())
 			}
 		}
 	}
@@ -35,7 +36,8 @@ func (s *Destination) Process(b *packet.Burst) {
 //
 // Needs:  Confirm, which chooses the source of new flows.
 // Writes: source address and port, and their checksums.
-// Drops:  nat_no_flow, where the flow gave way to another packet of the burst.
+// Drops:  nat_no_flow, where the flow gave way to another packet of the burst; nat_no_port, of
+// fragments of SCTP whose ports would change.
 // Source: FF-6. Design: docs/decisions/0016-address-translation.md.
 type Source struct{ *context }
 
@@ -48,7 +50,7 @@ func (s *Source) Process(b *packet.Burst) {
 		p := &b.Pkts[i]
 		if p.Translation != 0 && (p.Verdict == packet.Transmit || p.Verdict == packet.Fragment) {
 			if !s.table.Source(p) {
-				p.DropFor(packet.NATNoFlow)
+				p.DropFor(s.table.Refusal())
 			}
 		}
 	}
@@ -171,7 +173,7 @@ func (w *Worker) finishTranslation(p *packet.Packet, nowNs int64) (begun bool, r
 		begun = w.table.Created != created
 	}
 	if p.Translation != 0 && !w.table.Source(p) {
-		return begun, packet.NATNoFlow
+		return begun, w.table.Refusal()
 	}
 	return begun, packet.Unfinished
 }

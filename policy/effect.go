@@ -77,7 +77,7 @@ func (t Translation) fits(a Action, protocol int) bool {
 	named := a == DNAT || a == SNAT
 	return named == t.First.IsValid() && named == t.Last.IsValid() &&
 		(!named || t.First.BitLen() == t.Last.BitLen() && !t.Last.Less(t.First) && [8]byte(first[:]) == [8]byte(last[:])) &&
-		(t.Ports == PortRange{} || t.Ports.First != 0 && t.Ports.First <= t.Ports.Last && (protocol == protoTCP || protocol == protoUDP))
+		(t.Ports == PortRange{} || t.Ports.First != 0 && t.Ports.First <= t.Ports.Last && hasPorts(protocol))
 }
 
 // Effect is what a rule does to a packet that matches: all that the policy stage needs

@@ -93,7 +93,7 @@ func drawRule(t *rapid.T) Rule {
 	if rapid.Bool().Draw(t, "protocol given") {
 		r.Protocol = int(drawProtocol.Draw(t, "protocol"))
 	}
-	if r.Protocol == protoTCP || r.Protocol == protoUDP || r.Protocol == protoSCTP {
+	if hasPorts(r.Protocol) {
 		ranges := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) PortRange {
 			a, b := drawPort.Draw(t, "a"), drawPort.Draw(t, "b")
 			return PortRange{min(a, b), max(a, b)}

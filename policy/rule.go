@@ -183,7 +183,7 @@ func (r *Rule) check() error {
 		return fmt.Errorf("%w: egress ports in hook %s", ErrRule, r.Hook)
 	case r.Protocol < AnyProtocol || r.Protocol > 255:
 		return fmt.Errorf("%w: protocol %d", ErrRule, r.Protocol)
-	case r.namesPorts() && r.Protocol != protoTCP && r.Protocol != protoUDP && r.Protocol != protoSCTP:
+	case r.namesPorts() && !hasPorts(r.Protocol):
 		return fmt.Errorf("%w: ports of protocol %d", ErrRule, r.Protocol)
 	case r.Limit != 0 && r.Action != Drop && r.Action != Reject:
 		return fmt.Errorf("%w: action %s above a limit", ErrRule, r.Action)
@@ -204,6 +204,10 @@ func (r *Rule) check() error {
 	}
 	_, err := r.family()
 	return err
+}
+
+func hasPorts(protocol int) bool {
+	return protocol == protoTCP || protocol == protoUDP || protocol == protoSCTP
 }
 
 // namesPorts tells whether the rule asks for L4 ports.

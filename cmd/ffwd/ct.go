@@ -45,7 +45,7 @@ var flowFilters = [][2]string{
 	{"bytes", "bytes of the original direction, likewise"},
 	{"reply_packets", "packets of the reply direction, likewise"},
 	{"reply_bytes", "bytes of the reply direction, likewise"},
-	{"age", "time since the connection began: FROM-TO, FROM- or -TO, as 10m- or -30s"},
+	{"age", "time since the connection began: FROM-TO, FROM- or -TO, as 10m- or 1s-30s"},
 }
 
 func ctCommand() *cobra.Command {
