@@ -105,7 +105,9 @@ func (d *Domain) Reclaim() (freed, waiting int) {
 		n++
 	}
 	ready := d.retired[:n:n]
-	d.retired = append([]retired(nil), d.retired[n:]...)
+	if n > 0 { // a worker that stalls is asked often, and much may wait for it
+		d.retired = append([]retired(nil), d.retired[n:]...)
+	}
 	waiting = len(d.retired)
 	d.mu.Unlock()
 	for _, r := range ready { // outside the lock: free may retire more

@@ -250,3 +250,36 @@ func TestEmptyTableIsSmall(t *testing.T) {
 		t.Errorf("the default takes %v pages", tab.opts.Pages)
 	}
 }
+
+// Where the lines that wait for the epoch leave too few for all hops that a subnet takes along, it is refused, and
+// nothing has moved; each hop alone would find one.
+func TestSubnetWithoutRoomForItsHops(t *testing.T) {
+	tab, late := newLateTable(t)
+	worker := late.join()
+	must(t, tab.SetInterface(Interface{Index: 1, MAC: macA, MTUBytes: 1500}), tab.SetInterface(Interface{Index: 2, MAC: macB, MTUBytes: 1500}),
+		tab.AddAddress(1, pfx("10.9.0.1/24")))
+	const hops = 100
+	for i := range hops {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{20, 0, 0, byte(i)}), 32)
+		must(t, tab.Add(Route{Prefix: p, Hops: []Hop{{Via: netip.AddrFrom4([4]byte{10, 9, 0, byte(2 + i)})}}}))
+	}
+	for n := 0; tab.lines.available() > hops/2; n++ {
+		must(t, tab.SetNeighbour(1, ip("10.9.0.2"), MAC{2, byte(n)}))
+	}
+	if err := tab.AddAddress(2, pfx("10.9.0.1/25")); !errors.Is(err, ErrFull) {
+		t.Fatalf("AddAddress: %v", err)
+	}
+	if err := tab.RemoveAddress(1, pfx("10.9.0.1/24")); !errors.Is(err, ErrFull) {
+		t.Fatalf("RemoveAddress: %v", err)
+	}
+	if r, ok := tab.Route(ip("20.0.0.7")); !ok || r.Hops[0].Iface != 1 {
+		t.Errorf("the route is %+v", r)
+	}
+	worker.quiescent()
+	late.reclaim()
+	must(t, tab.AddAddress(2, pfx("10.9.0.1/25")))
+	if r, ok := tab.Route(ip("20.0.0.7")); !ok || r.Hops[0].Iface != 2 {
+		t.Errorf("the route is %+v", r)
+	}
+	checkHopLists(t, tab)
+}

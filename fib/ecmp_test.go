@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // fan is a table with a default route over one gateway per interface 1..n.
@@ -174,4 +176,28 @@ func TestGroupsAreShared(t *testing.T) {
 	if k := adj(tab, "12.0.0.1").Kind; k != Forward {
 		t.Errorf("a set of one: %v", k)
 	}
+}
+
+// FF-16: the buckets are shared out to the last, none to nobody, and each member's share is its weight's to within
+// one bucket where that is more than the one that is certain.
+func TestQuotas(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		g := &group{}
+		total := 0
+		for range rapid.IntRange(2, MaxHops).Draw(rt, "members") {
+			w := rapid.SampledFrom([]int{1, 1, 2, 3, 10, 100, 255, 256, 512}).Draw(rt, "weight")
+			g.members = append(g.members, member{weight: w})
+			total += w
+		}
+		sum := 0
+		for i, q := range g.quotas() {
+			sum += q
+			if exact := float64(groupBuckets*g.members[i].weight) / float64(total); q < 1 || float64(q) > exact+2 {
+				rt.Errorf("member %d of weight %d of %d has %d buckets", i, g.members[i].weight, total, q)
+			}
+		}
+		if sum != groupBuckets {
+			rt.Errorf("%d buckets", sum)
+		}
+	})
 }

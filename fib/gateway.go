@@ -47,7 +47,7 @@ func (t *Table) attach(h *nextHop, ifIndex uint16) {
 	if i := t.ifaces[h.iface]; i != nil {
 		delete(i.hops, h)
 		if h.key.kind == Forward {
-			left := slices.DeleteFunc(i.via[h.key.gw], func(o *nextHop) bool { return o == h })
+			left := i.via[h.key.gw].without(h.viaAt, viaPlace)
 			if i.via[h.key.gw] = left; len(left) == 0 {
 				delete(i.via, h.key.gw)
 			}
@@ -58,7 +58,7 @@ func (t *Table) attach(h *nextHop, ifIndex uint16) {
 	if i := t.ifaces[ifIndex]; i != nil {
 		i.hops[h] = struct{}{}
 		if h.key.kind == Forward {
-			i.via[h.key.gw] = append(i.via[h.key.gw], h)
+			i.via[h.key.gw] = i.via[h.key.gw].with(h, &h.viaAt)
 		}
 	}
 }
@@ -67,7 +67,7 @@ func (t *Table) attach(h *nextHop, ifIndex uint16) {
 func (t *Table) unfollow(h *nextHop) {
 	at := hostPrefix(h.key.gw)
 	all, _ := t.followers.Get(at)
-	left := slices.DeleteFunc(all, func(o *nextHop) bool { return o == h })
+	left := all.without(h.followAt, followPlace)
 	if len(left) == 0 {
 		t.followers.Delete(at)
 	} else {

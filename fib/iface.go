@@ -23,7 +23,7 @@ type iface struct {
 	present    bool
 	up         bool
 	hops       map[*nextHop]struct{}
-	via        map[netip.Addr][]*nextHop // the Forward ones among hops, by gateway
+	via        map[netip.Addr]hopList // the Forward ones among hops, by gateway
 	neighbours map[netip.Addr]MAC
 	addresses  []netip.Prefix
 }
@@ -101,7 +101,7 @@ func (t *Table) RemoveInterface(ifIndex uint16) error {
 }
 
 func newIface() *iface {
-	return &iface{hops: map[*nextHop]struct{}{}, via: map[netip.Addr][]*nextHop{}, neighbours: map[netip.Addr]MAC{}}
+	return &iface{hops: map[*nextHop]struct{}{}, via: map[netip.Addr]hopList{}, neighbours: map[netip.Addr]MAC{}}
 }
 
 // discard forgets an interface that is gone and that no hop names any more.

@@ -30,7 +30,31 @@ type nextHop struct {
 	line  uint32 // its own adjacency, kept while the slot points elsewhere
 	group *group // Kind Group only
 	in    map[*nextHop]struct{}
+
+	viaAt, followAt int // its places in iface.via and Table.followers
 }
+
+// hopList is hops over one gateway, in no order. Each knows its place, to leave without being
+// looked for: routes that are counted by themselves have a hop each, and may be many.
+type hopList []*nextHop
+
+// with adds a hop; at is where it notes its place.
+func (l hopList) with(h *nextHop, at *int) hopList {
+	*at = len(l)
+	return append(l, h)
+}
+
+// without removes the hop whose place is at; note tells where a hop notes it.
+func (l hopList) without(at int, note func(*nextHop) *int) hopList {
+	last := len(l) - 1
+	l[at] = l[last]
+	*note(l[at]) = at
+	l[last] = nil
+	return l[:last]
+}
+
+func viaPlace(h *nextHop) *int    { return &h.viaAt }
+func followPlace(h *nextHop) *int { return &h.followAt }
 
 // sameWay tells whether packets go the same way by both, whoever counts them.
 func (h *nextHop) sameWay(o *nextHop) bool {
@@ -62,7 +86,7 @@ func (t *Table) acquire(k hopKey) (NextHopID, error) {
 	if k.follows() {
 		at = t.home(k.gw)
 		old, _ := t.followers.Get(hostPrefix(k.gw))
-		t.followers.Insert(hostPrefix(k.gw), append(old, h))
+		t.followers.Insert(hostPrefix(k.gw), old.with(h, &h.followAt))
 	}
 	t.attach(h, at)
 	t.adjacencies[h.line] = t.build(h)

@@ -3,6 +3,7 @@ package fib
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 )
@@ -193,5 +194,72 @@ func TestLinkDownFlipsNextHops(t *testing.T) { // FF-16, FF-8
 	must(t, tab.AddAddress(1, pfx("192.0.2.7/25")))
 	if k := adj(tab, "10.1.1.1").Kind; k != Glean {
 		t.Errorf("route whose gateway is on a subnet again: %v", k)
+	}
+}
+
+// Hops over one gateway, some of them counted for their route alone, come and go in any order, and the gateway's
+// subnet from one interface to the other: each list has the hops that lead there and no others.
+func TestHopsOfAGateway(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	tab := twoPorts(t, small())
+	gateways := []netip.Addr{ip("192.0.2.9"), ip("192.0.2.10"), ip("203.0.113.9")}
+	moving := pfx("203.0.113.1/24")
+	on := uint16(1)
+	must(t, tab.AddAddress(on, moving))
+	for step := range 3000 {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(rng.IntN(40))}), 32)
+		switch rng.IntN(8) {
+		case 0:
+			must(t, tab.RemoveAddress(on, moving))
+			on = 3 - on
+			must(t, tab.AddAddress(on, moving))
+		case 1:
+			_ = tab.DeleteNeighbour(on, gateways[2])
+		case 2:
+			must(t, tab.SetNeighbour(on, gateways[2], MAC{2, byte(step)}))
+		case 3, 4:
+			_ = tab.Delete(p)
+		default:
+			h := Hop{Via: gateways[rng.IntN(len(gateways))]}
+			if h.Via != gateways[2] && rng.IntN(2) == 0 {
+				h.Iface = 1
+			}
+			must(t, tab.Add(Route{Prefix: p, Hops: []Hop{h}, Counters: rng.IntN(3) > 0}))
+		}
+		checkHopLists(t, tab)
+	}
+}
+
+func checkHopLists(t *testing.T, tab *Table) {
+	t.Helper()
+	listed, following := 0, 0
+	for index, i := range tab.ifaces {
+		for gw, hops := range i.via {
+			for at, h := range hops {
+				if h.viaAt != at || h.iface != index || h.key.gw != gw || tab.byID[h.id] != h {
+					t.Fatalf("place %d of %v on %d: %+v", at, gw, index, h)
+				}
+				listed++
+			}
+		}
+	}
+	for gw, hops := range tab.followers.All() {
+		for at, h := range hops {
+			if h.followAt != at || h.key.gw != gw.Addr() || !h.key.follows() || tab.byID[h.id] != h {
+				t.Fatalf("follower %d of %v: %+v", at, gw, h)
+			}
+			following++
+		}
+	}
+	for _, h := range tab.byID {
+		if h.key.kind == Forward && h.iface != 0 {
+			listed--
+		}
+		if h.key.follows() {
+			following--
+		}
+	}
+	if listed != 0 || following != 0 {
+		t.Fatalf("%d listed by interface and %d followers too many", listed, following)
 	}
 }

@@ -95,9 +95,9 @@ type Table struct {
 	byID      map[NextHopID]*nextHop
 	age       uint32 // of the next hop made last
 	ifaces    map[uint16]*iface
-	hosts     bart.Table[int]        // neighbours as host prefixes: how many interfaces have the address
-	followers bart.Table[[]*nextHop] // by gateway as host prefix: hops that follow its subnet
-	reviews   []netip.Prefix         // what the operation under way has changed, for settleHosts
+	hosts     bart.Table[int]     // neighbours as host prefixes: how many interfaces have the address
+	followers bart.Table[hopList] // by gateway as host prefix: hops that follow its subnet
+	reviews   []netip.Prefix      // what the operation under way has changed, for settleHosts
 }
 
 // New makes an empty table: every lookup gives NoRoute. Errors wrap ErrOptions

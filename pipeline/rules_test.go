@@ -221,3 +221,14 @@ func TestDefaultHits(t *testing.T) {
 		t.Errorf("%+v", hits)
 	}
 }
+
+// FF-6: flows remember by what ruleset they were judged, whatever its generation.
+func TestDecisionsOfEveryGeneration(t *testing.T) {
+	for _, generation := range []uint32{1, 1 << 16, policy.MaxGeneration} {
+		var f ct.Flow
+		f.Remember(generation, ct.Original, ct.HookIn, 7)
+		if got := f.Decision(generation, ct.Original, ct.HookIn); got != 7 || f.Decision(generation-1, ct.Original, ct.HookIn) != 0 {
+			t.Errorf("generation %d: decision %d", generation, got)
+		}
+	}
+}

@@ -204,6 +204,17 @@ func TestCompileRefuses(t *testing.T) {
 		{"to ports of any", Rule{Action: Redirect, Protocol: AnyProtocol, To: Translation{Ports: PortRange{1, 2}}}},
 		{"to port 0", Rule{Action: Redirect, Protocol: 6, To: Translation{Ports: PortRange{0, 2}}}},
 		{"to another family", Rule{Action: DNAT, Protocol: 6, Family: 6, To: Translation{First: to4, Last: to4}}},
+		{"queues of another action", Rule{Action: Accept, Protocol: 6, Queue: QueueTo{First: 1, Last: 1}}},
+		{"queues reversed", Rule{Action: Queue, Protocol: 6, Queue: QueueTo{First: 2, Last: 1}}},
+		{"copies of another action", Rule{Action: Accept, Protocol: 6, Mirror: Mirror{To: 1}}},
+		{"copies for nobody", Rule{Action: Tee, Protocol: 6, Mirror: Mirror{Only: true}}},
+		{"copies for a port only and a listener", Rule{Action: Tee, Protocol: 6, Queue: QueueTo{Last: 1}, Mirror: Mirror{To: 1, Only: true}}},
+		{"a next hop at out", Rule{Hook: HookOut, Action: Accept, Protocol: 6, NextHop: 9}},
+		{"a next hop for the dropped", Rule{Action: Drop, Protocol: 6, NextHop: 9}},
+		{"a next hop for the rejected", Rule{Action: Reject, Protocol: 6, NextHop: 9}},
+		{"family", Rule{Protocol: 6, Family: 5}},
+		{"accept above a limit", Rule{Action: Accept, Protocol: 6, Limit: 1}},
+		{"queue above a limit", Rule{Action: Queue, Protocol: 6, Limit: 1}},
 		{"reject_with of another action", Rule{Action: Drop, RejectWith: TCPReset, Protocol: 6}},
 		{"reject_with", Rule{Action: Reject, RejectWith: rejectCount, Protocol: 6}},
 		{"a reset for UDP", Rule{Action: Reject, RejectWith: TCPReset, Protocol: 17}},
@@ -239,6 +250,36 @@ func TestCompileRefuses(t *testing.T) {
 	}
 	if _, err := Compile(make([]Rule, MaxRules+1), Defaults{}, 1); err == nil {
 		t.Error("too many rules accepted")
+	}
+}
+
+// What a hook does about too many connections, and where it lets go on, is taken.
+func TestCompileTakes(t *testing.T) {
+	for _, r := range []Rule{
+		{Action: Drop, Protocol: 6, Limit: 1}, {Action: Reject, Protocol: 6, Limit: 255}, {Action: Queue, Protocol: 6, Queue: QueueTo{First: 1, Last: 2}},
+		{Action: Tee, Protocol: 6, Queue: QueueTo{First: 1, Last: 1}, Mirror: Mirror{To: 1}}, {Action: Tee, Protocol: 6, Mirror: Mirror{To: 1, Only: true}},
+		{Action: Continue, Protocol: 6, NextHop: 9}, {Action: Accept, Protocol: 6, NextHop: 9, Family: 6},
+	} {
+		if _, err := Compile([]Rule{r}, Defaults{}, 1); err != nil {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+}
+
+// The very first rule of a long list decides where a later one, which names no value, would.
+func TestFirstRuleOfATree(t *testing.T) {
+	port := func(p uint16, a Action) Rule { return Rule{Action: a, Protocol: 6, DstPorts: []PortRange{{p, p}}} }
+	rules := []Rule{port(80, Accept), {Action: Reject, Protocol: 6}}
+	for p := range uint16(3 * leafRules) {
+		rules = append(rules, port(1000+p, Accept))
+	}
+	s := compile(t, Defaults{}, rules...)
+	for p, want := range map[uint16]int{80: 0, 81: 1, 1000: 1} {
+		k := key("10.1.1.2", "10.2.2.2", nil)
+		k.HasPorts, k.Protocol, k.DstPort = true, 6, p
+		if _, index := s.Match(HookIn, k); index != want {
+			t.Errorf("port %d: rule %d, want %d", p, index, want)
+		}
 	}
 }
 
