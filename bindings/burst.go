@@ -11,21 +11,23 @@ static inline void *ffwd_zalloc(size_t size) {
 		return NULL;
 	return memset(p, 0, size);
 }
-static inline struct ffwd_rxq *ffwd_rxq_new(uint16_t port, uint16_t queue, struct rte_mempool *pool) {
+static inline struct ffwd_rxq *ffwd_rxq_new(uint16_t port, uint16_t queue, struct rte_mempool *pool, const bool *gate) {
 	struct ffwd_rxq *q = ffwd_zalloc(sizeof *q);
 	if (q != NULL) {
 		q->port = port;
 		q->queue = queue;
 		q->pool = pool;
+		q->gate = gate;
 	}
 	return q;
 }
-static inline struct ffwd_txq *ffwd_txq_new(uint16_t port, uint16_t queue, rte_spinlock_t *lock) {
+static inline struct ffwd_txq *ffwd_txq_new(uint16_t port, uint16_t queue, rte_spinlock_t *lock, const bool *gate) {
 	struct ffwd_txq *q = ffwd_zalloc(sizeof *q);
 	if (q != NULL) {
 		q->port = port;
 		q->queue = queue;
 		q->lock = lock;
+		q->gate = gate;
 	}
 	return q;
 }
@@ -53,9 +55,9 @@ import (
 type RxQueue struct{ c *C.struct_ffwd_rxq }
 
 // NewRxQueue returns the handle of a queue that the port was configured with. pool is
-// that of the queue.
-func NewRxQueue(port PortID, queue int, pool *Mempool) RxQueue {
-	return RxQueue{C.ffwd_rxq_new(C.uint16_t(port), C.uint16_t(queue), pool.c)}
+// that of the queue. Gate{} means none.
+func NewRxQueue(port PortID, queue int, pool *Mempool, gate Gate) RxQueue {
+	return RxQueue{C.ffwd_rxq_new(C.uint16_t(port), C.uint16_t(queue), pool.c, gate.c)}
 }
 
 // Burst receives up to n (at most 65535) mbufs into dst, an array of *mbuf outside
@@ -92,9 +94,9 @@ func (l TxLock) Free() { C.free(unsafe.Pointer(l.c)) }
 type TxQueue struct{ c *C.struct_ffwd_txq }
 
 // NewTxQueue returns a handle of a queue that the port was configured with. With a
-// lock, several handles may stand for one device queue; TxLock{} means none.
-func NewTxQueue(port PortID, queue int, lock TxLock) TxQueue {
-	return TxQueue{C.ffwd_txq_new(C.uint16_t(port), C.uint16_t(queue), lock.c)}
+// lock, several handles may stand for one device queue; TxLock{} and Gate{} mean none.
+func NewTxQueue(port PortID, queue int, lock TxLock, gate Gate) TxQueue {
+	return TxQueue{C.ffwd_txq_new(C.uint16_t(port), C.uint16_t(queue), lock.c, gate.c)}
 }
 
 // Burst sends n (at most 65535) mbufs of src, an array of *mbuf outside Go's heap,

@@ -69,8 +69,8 @@ func control(op, object string, call func() C.int) error {
 	C.ffwd_stdio_capture()
 	ret := call()
 	errno := Errno(-ret)
-	if last := lastErrno(); ret == -1 && last != 0 {
-		errno = last
+	if ret == -1 {
+		errno = lastErrno() // 0: drivers that say -1 seldom mean EPERM
 	}
 	C.ffwd_stdio_release()
 	if ret >= 0 {

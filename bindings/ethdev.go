@@ -176,12 +176,6 @@ func (p PortID) Stop() error {
 	return p.control("stop", func() C.int { return C.rte_eth_dev_stop(C.uint16_t(p)) })
 }
 
-// StopOnInterruptThread is Stop for a driver whose handlers on DPDK's interrupt thread
-// know no lock.
-func (p PortID) StopOnInterruptThread() error {
-	return p.control("stop", func() C.int { return C.ffwd_intr_stop_port(C.uint16_t(p)) })
-}
-
 // Close frees the port's queues and its ID; the device stays probed.
 func (p PortID) Close() error {
 	return p.control("close", func() C.int { return C.rte_eth_dev_close(C.uint16_t(p)) })

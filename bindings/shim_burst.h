@@ -9,11 +9,14 @@
 #include <rte_mbuf.h>
 #include <rte_spinlock.h>
 
+#include "shim_gate.h"
+
 /* A receive queue as its worker holds it. The counters have that one writer. */
 struct ffwd_rxq {
 	uint16_t port;
 	uint16_t queue;
 	struct rte_mempool *pool; /* where copies are made */
+	const bool *gate;    /* NULL: bursts need not pass it */
 	uint64_t linearized; /* frames gathered into one segment of their own */
 	uint64_t oversized;  /* frames freed: they do not fit one segment */
 } __rte_cache_aligned;
@@ -23,6 +26,7 @@ struct ffwd_txq {
 	uint16_t port;
 	uint16_t queue;
 	rte_spinlock_t *lock; /* NULL: the device queue is this worker's alone */
+	const bool *gate; /* as in ffwd_rxq */
 } __rte_cache_aligned;
 
 /* A relaxed store is enough: a reader wants a value that was once true, not an order. */
@@ -78,8 +82,14 @@ ffwd_rx_burst(uintptr_t queue, uintptr_t array, uint16_t n)
 {
 	struct ffwd_rxq *q = (struct ffwd_rxq *)queue;
 	struct rte_mbuf **pkts = (struct rte_mbuf **)array;
-	uint16_t got = rte_eth_rx_burst(q->port, q->queue, pkts, n);
+	uint16_t got;
 	uint64_t odd = 0;
+
+	if (unlikely(q->gate != NULL) && !ffwd_gate_enter(q->gate))
+		return 0;
+	got = rte_eth_rx_burst(q->port, q->queue, pkts, n);
+	if (unlikely(q->gate != NULL))
+		ffwd_gate_leave();
 
 	/* The driver has just written these cache lines. As ffwd_is_plain, without branches. */
 	for (uint16_t i = 0; i < got; i++) {
@@ -102,6 +112,8 @@ ffwd_tx_burst(uintptr_t queue, uintptr_t array, uint16_t n)
 	struct rte_mbuf **pkts = (struct rte_mbuf **)array;
 	uint16_t sent;
 
+	if (unlikely(q->gate != NULL) && !ffwd_gate_enter(q->gate))
+		return 0;
 	if (unlikely(q->lock != NULL))
 		rte_spinlock_lock(q->lock);
 	sent = rte_eth_tx_burst(q->port, q->queue, pkts, n);
@@ -113,6 +125,8 @@ ffwd_tx_burst(uintptr_t queue, uintptr_t array, uint16_t n)
 	}
 	if (unlikely(q->lock != NULL))
 		rte_spinlock_unlock(q->lock);
+	if (unlikely(q->gate != NULL))
+		ffwd_gate_leave();
 	return sent;
 }
 

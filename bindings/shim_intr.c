@@ -1,5 +1,6 @@
 #define ALLOW_EXPERIMENTAL_API /* rte_intr_instance_*, in use by every driver */
 #include "shim_intr.h"
+#include "shim_gate.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -56,35 +57,77 @@ ffwd_intr_park(void)
 	return ret;
 }
 
-struct stop {
+struct call {
+	int (*what)(uint16_t port, bool *open);
 	uint16_t port;
-	int ret;
+	bool *open;
+	int ret, err;
 	sem_t done;
 };
 
 /* Alarms run on the interrupt thread. */
 static void
-on_stop(void *arg)
+on_call(void *arg)
 {
-	struct stop *s = arg;
+	struct call *c = arg;
 
-	s->ret = rte_eth_dev_stop(s->port);
-	sem_post(&s->done);
+	c->ret = c->what(c->port, c->open);
+	c->err = rte_errno;
+	sem_post(&c->done);
 }
 
-int
-ffwd_intr_stop_port(uint16_t port)
+static int
+call(int (*what)(uint16_t, bool *), uint16_t port, bool *open)
 {
-	struct stop s = {.port = port};
+	struct call c = {.what = what, .port = port, .open = open};
 	int ret;
 
 	if (at_rest)
-		return rte_eth_dev_stop(port);
-	sem_init(&s.done, 0, 0);
-	ret = rte_eal_alarm_set(1, on_stop, &s);
+		return what(port, open);
+	sem_init(&c.done, 0, 0);
+	ret = rte_eal_alarm_set(1, on_call, &c);
 	if (ret < 0)
 		return ret;
-	while (sem_wait(&s.done) != 0)
-		; /* interrupted by a signal; s must outlive the alarm */
-	return s.ret;
+	while (sem_wait(&c.done) != 0)
+		; /* interrupted by a signal; c must outlive the alarm */
+	rte_errno = c.err;
+	return c.ret;
+}
+
+static int
+stop(uint16_t port, bool *open)
+{
+	int ret;
+
+	rte_rwlock_write_lock(&ffwd_gate);
+	*open = false;
+	ret = rte_eth_dev_stop(port);
+	rte_rwlock_write_unlock(&ffwd_gate);
+	return ret;
+}
+
+static int
+restart(uint16_t port, bool *open)
+{
+	int ret;
+
+	rte_rwlock_write_lock(&ffwd_gate);
+	ret = rte_eth_dev_stop(port);
+	if (ret == 0)
+		ret = rte_eth_dev_start(port);
+	*open = ret == 0;
+	rte_rwlock_write_unlock(&ffwd_gate);
+	return ret;
+}
+
+int
+ffwd_intr_stop_port(uint16_t port, bool *open)
+{
+	return call(stop, port, open);
+}
+
+int
+ffwd_intr_restart_port(uint16_t port, bool *open)
+{
+	return call(restart, port, open);
 }

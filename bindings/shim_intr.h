@@ -2,6 +2,7 @@
 #ifndef FFWD_SHIM_INTR_H
 #define FFWD_SHIM_INTR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -10,7 +11,11 @@
  */
 int ffwd_intr_park(void);
 
-/* rte_eth_dev_stop on the interrupt thread, between its other handlers. */
-int ffwd_intr_stop_port(uint16_t port);
+/*
+ * Stop a port, or stop it if it runs and start it, on the interrupt thread between its
+ * other handlers and with no burst under way. open says afterwards whether it runs.
+ */
+int ffwd_intr_stop_port(uint16_t port, bool *open);
+int ffwd_intr_restart_port(uint16_t port, bool *open);
 
 #endif

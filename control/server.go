@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"ffwd/conf"
+	"ffwd/pmd"
 )
 
 // Bounds on clients, so that none can hold on to memory or a goroutine.
@@ -140,7 +140,7 @@ func listenUnix(network, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("%w: choose a path that this user may write, or \"\" for none", err)
 	}
-	if err := removeStale(network, path); err != nil {
+	if err := pmd.RemoveStaleSocket(path); err != nil {
 		return nil, err
 	}
 	// The socket must not exist with another mode for an instant, so chmod will
@@ -152,24 +152,4 @@ func listenUnix(network, path string) (net.Listener, error) {
 		return nil, fmt.Errorf("%w: choose a path that this user may write, or \"\" for none", err)
 	}
 	return l, nil
-}
-
-func removeStale(network, path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there and is no socket: remove it or choose another path", path)
-	}
-	c, err := net.DialTimeout(network, path, time.Second)
-	switch {
-	case err == nil:
-		c.Close()
-	case errors.Is(err, syscall.ECONNREFUSED): // the one answer that says nobody listens
-		return os.Remove(path)
-	}
-	return fmt.Errorf("%s is in use by another process: stop it or choose another path", path)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -82,7 +83,28 @@ func (d device) check(hugePages bool) error {
 			}
 		}
 	}
+	return d.checkSocket()
+}
+
+// checkFrames says whether what net_null makes up fits an mbuf: it does not look. The size
+// is read as the driver reads it.
+func (d device) checkFrames(most int) error {
+	text, ok := argValue(d.args, "size")
+	if d.driver.name != "net_null" || !ok {
+		return nil
+	}
+	if size, err := strconv.ParseUint(text, 0, 64); err != nil || size < 1 || size > uint64(most) {
+		return fmt.Errorf("size=%s is not within 1 and %d, the bytes of an mbuf: the largest mtu of all ports decides that", text, most)
+	}
 	return nil
+}
+
+// hint says what to look at when a probe made no port.
+func (d device) hint() string {
+	if d.driver.name == "" {
+		return "is the driver for this device installed?"
+	}
+	return fmt.Sprintf("%s takes %s", d.driver.name, strings.Join(d.driver.args, ", "))
 }
 
 // checkPCI says whether the device exists and is bound to a driver that DPDK can use.
@@ -136,7 +158,7 @@ func (d device) explain(err error) error {
 		return err
 	}
 	if key, found := d.driver.unknownArg(d.args); found {
-		return refusal{fmt.Sprintf("unknown argument %q: %s takes %s", key, d.driver.name, strings.Join(d.driver.args, ", ")), failed}
+		return refusal{fmt.Sprintf("unknown argument %q: %s", key, d.hint()), failed}
 	}
 	switch {
 	case d.pci && strings.Contains(failed.Reason, "error 12 "): // ENOMEM, which the kernel gives beyond RLIMIT_MEMLOCK
@@ -145,10 +167,10 @@ func (d device) explain(err error) error {
 		return refusal{failed.Reason + ": run as root, or give this user the device's file in /dev/vfio and 'ulimit -l unlimited'", failed}
 	case strings.Contains(failed.Reason, "failed to parse device"):
 		return refusal{fmt.Sprintf("%q is neither a PCI address nor a software device: try one of %s", d.name, driverNames()), failed}
-	case errors.Is(err, fs.ErrPermission) || strings.Contains(failed.Reason, "not permitted"):
+	case errors.Is(err, fs.ErrPermission) || strings.Contains(failed.Reason, "not permitted") || failed.Errno == 0 && os.Geteuid() != 0:
 		return refusal{failed.Reason + ": run as root or with CAP_NET_ADMIN and CAP_NET_RAW", failed}
 	case strings.HasPrefix(failed.Reason, "Driver cannot attach"):
-		return refusal{fmt.Sprintf("the driver does not accept the arguments: %s takes %s", d.driver.name, strings.Join(d.driver.args, ", ")), failed}
+		return refusal{"the driver does not accept the arguments: " + d.hint(), failed}
 	case failed.Reason != "":
 		return refusal{failed.Reason, failed}
 	}

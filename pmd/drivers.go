@@ -24,10 +24,9 @@ type driver struct {
 	// keepsMbufs: close forgets the mbufs that are still in its rings.
 	keepsMbufs bool
 
-	// unguarded: its handlers on DPDK's interrupt thread share memory with stop and close
-	// without a lock, and close leaves a handler behind. That crashed or hung one process
-	// of a hundred. So it is stopped on that thread, and closed at the end of the
-	// runtime with that thread at rest.
+	// unguarded: its handlers on DPDK's interrupt thread share memory with stop, close and
+	// bursts without a lock, and close leaves a handler behind. So bursts pass a gate, it is
+	// stopped on that thread, and closed at the end of the runtime with that thread at rest.
 	unguarded bool
 
 	// stopIsFinal: cannot be started again, because stop closes its sockets.
@@ -69,6 +68,13 @@ func driverOf(device string) driver {
 		}
 	}
 	return driver{}
+}
+
+// dials reports whether the device is the one that seeks its peer. Its driver does so when
+// it starts, once, and fails if nobody is there.
+func (d device) dials() bool {
+	role, _ := argValue(d.args, "role")
+	return d.driver.name == "net_memif" && (role == "" || strings.Contains(role, "client"))
 }
 
 // unknownArg returns the first argument that the driver does not list.

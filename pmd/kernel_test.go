@@ -2,14 +2,12 @@ package pmd
 
 import (
 	"bytes"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -312,37 +310,4 @@ func insideTap(t *testing.T) {
 	if len(p.RxQueues()) != 1 {
 		t.Errorf("%d rx queues, want as many as tx queues", len(p.RxQueues()))
 	}
-}
-
-// memifRuns numbers the devices of TestMemoryInterface.
-var memifRuns atomic.Int32
-
-// A frame crosses memif in several of its buffers, and arrives in one of ours.
-func TestMemoryInterface(t *testing.T) {
-	checkPools(t)
-	// The devices stay until the process ends, and others on this
-	// machine may be testing too: each run has names of its own.
-	run := memifRuns.Add(2)
-	args := fmt.Sprintf(",bsize=512,socket-abstract=yes,socket=ffwd-%d-%d", os.Getpid(), run)
-	serverDevice := fmt.Sprintf("net_memif%d,role=server%s", run, args)
-	server := openPort(t, PortConfig{Name: "server", Device: serverDevice})
-	client := openPort(t, PortConfig{Name: "client", Device: fmt.Sprintf("net_memif%d,role=client%s", run+1, args)})
-	for _, p := range []*Port{server, client} {
-		eventually(t, "link up", func() bool {
-			link, err := p.Link()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return link.Up
-		})
-	}
-	exchange(t, client, server, 60)
-	exchange(t, client, server, 1514)
-	exchange(t, server, client, 1514)
-
-	if err := server.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err := testRuntime.Open(PortConfig{Name: "again", Device: serverDevice, RxQueues: 1, TxQueues: 1})
-	wantRefusal(t, err, fs.ErrExist, "port again: ", "port server", "another number")
 }

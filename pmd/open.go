@@ -79,7 +79,7 @@ func (r *Runtime) probe(c PortConfig, dev device) (*Port, error) {
 			return nil, fmt.Errorf("open %s: %w", dev, dev.explain(err))
 		}
 		if id, ok = bindings.PortByName(dev.name); !ok {
-			return nil, fmt.Errorf("open %s: it was probed, but no DPDK driver made a port of it: is the driver for this device installed?", dev)
+			return nil, fmt.Errorf("open %s: it was probed, but no DPDK driver made a port of it: %s", dev, dev.hint())
 		}
 	}
 	p := &Port{name: c.Name, device: dev, id: id, runtime: r, config: c}
@@ -116,6 +116,9 @@ func (p *Port) configure() error {
 	if p.info.MinRxBufferBytes > pool.FrameBytes() {
 		return fmt.Errorf("the device needs buffers of %d bytes, mbufs have %d: raise the data room to %d",
 			p.info.MinRxBufferBytes, pool.FrameBytes(), p.info.MinRxBufferBytes+bindings.Headroom)
+	}
+	if err := p.device.checkFrames(pool.FrameBytes()); err != nil {
+		return err
 	}
 	nRx := min(p.config.RxQueues, p.info.MaxRxQueues)
 	nTx := min(p.config.TxQueues, p.info.MaxTxQueues)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"ffwd/bindings"
 )
@@ -91,7 +92,8 @@ type Port struct {
 	rx    []*RxQueue
 	tx    []*TxQueue
 	locks []bindings.TxLock
-	nTx   int // device queues behind tx
+	nTx   int           // device queues behind tx
+	gate  bindings.Gate // of a driver that is unguarded
 
 	mac          net.HardwareAddr
 	promiscuous  bool         // set by us, to be taken back
@@ -102,8 +104,9 @@ type Port struct {
 	rssKey       []byte
 	symmetricRSS bool
 
-	mu    sync.Mutex // guards what follows
-	state portState
+	mu     sync.Mutex // guards what follows
+	state  portState
+	dialed time.Time // when a device that dials did so last
 }
 
 // Name returns the port's name from its configuration.
@@ -155,12 +158,23 @@ func (p *Port) Start() error {
 	case p.state == stopped && p.device.driver.stopIsFinal:
 		return p.fail("start", errStopped)
 	}
-	if err := p.id.Start(); err != nil {
+	if err := p.startDevice(); err != nil {
 		return p.fail("start", err)
 	}
 	p.state = started
 	p.symmetricRSS = p.verifySymmetricRSS(p.info)
 	return nil
+}
+
+func (p *Port) startDevice() error {
+	if !p.device.driver.unguarded {
+		return p.id.Start()
+	}
+	p.dialed = time.Now()
+	if err := p.id.StartBehind(p.gate); err != nil && !p.device.dials() {
+		return err
+	}
+	return nil // its peer may be late; Link goes on to dial
 }
 
 // Stop ends the flow. No worker may use the port's queues any more.
@@ -181,14 +195,10 @@ func (p *Port) stop() error {
 	for i := range p.nTx {
 		p.id.ReclaimTx(i)
 	}
-	stop := p.id.Stop
 	if p.device.driver.unguarded {
-		stop = p.id.StopOnInterruptThread
+		return p.wrap("stop", p.id.StopBehind(p.gate))
 	}
-	if err := stop(); err != nil {
-		return p.fail("stop", err)
-	}
-	return nil
+	return p.wrap("stop", p.id.Stop())
 }
 
 // drain frees what waits in the receive queues. The number of rounds is bounded in

@@ -58,8 +58,11 @@ func (q *TxQueue) Port() *Port { return q.port }
 // device queues, and wanted TxQueues over nTx device queues, with a lock on each
 // device queue that serves more than one.
 func (p *Port) makeQueues(nRx, nTx, wanted int, pool *Pool) {
+	if p.device.driver.unguarded {
+		p.gate = bindings.NewGate()
+	}
 	for i := range nRx {
-		p.rx = append(p.rx, &RxQueue{q: bindings.NewRxQueue(p.id, i, pool.mempool), port: p, index: i})
+		p.rx = append(p.rx, &RxQueue{q: bindings.NewRxQueue(p.id, i, pool.mempool, p.gate), port: p, index: i})
 	}
 	p.nTx = nTx
 	locks := make([]bindings.TxLock, nTx)
@@ -72,7 +75,7 @@ func (p *Port) makeQueues(nRx, nTx, wanted int, pool *Pool) {
 	for i := range max(wanted, nTx) {
 		lock := locks[i%nTx]
 		p.tx = append(p.tx, &TxQueue{
-			q:      bindings.NewTxQueue(p.id, i%nTx, lock),
+			q:      bindings.NewTxQueue(p.id, i%nTx, lock, p.gate),
 			port:   p,
 			index:  i,
 			shared: lock != bindings.TxLock{},
@@ -90,5 +93,6 @@ func (p *Port) freeQueues() {
 	for _, lock := range p.locks {
 		lock.Free()
 	}
-	p.rx, p.tx, p.locks = nil, nil, nil
+	p.gate.Free()
+	p.rx, p.tx, p.locks, p.gate = nil, nil, nil, bindings.Gate{}
 }
