@@ -1,11 +1,17 @@
 package packet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"os"
+	"runtime/debug"
 	"slices"
+	"sync"
 	"testing"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // plainFrame is a frame that Plain4 takes, with size bytes of payload.
@@ -59,11 +65,11 @@ func FuzzPlain4(f *testing.F) {
 func comparePlain4(t *testing.T, frame []byte, flags uint64, cut uint16, seed uint8) (plain, all int) {
 	mbufs, place := among(frame, false, flags, cut, seed)
 	a, b := new(Run), new(Run)
-	n, bytes, protocols := a.Plain4(mbufs, 0, testMAC)
-	wantN, wantBytes, wantProtocols := b.plain4(mbufs, 0, testMAC)
-	if n != wantN || bytes != wantBytes || protocols != wantProtocols || !slices.Equal(a.Heads[:n], b.Heads[:n]) ||
+	n, octets, protocols := a.Plain4(mbufs, 0, testMAC)
+	wantN, wantOctets, wantProtocols := b.plain4(mbufs, 0, testMAC)
+	if n != wantN || octets != wantOctets || protocols != wantProtocols || !slices.Equal(a.Heads[:n], b.Heads[:n]) ||
 		!slices.Equal(a.Size[:n], b.Size[:n]) || !sameColumns(a, b, 0, n) {
-		t.Fatalf("%d frames, %d bytes, protocols %x, want %d, %d, %x\n%x", n, bytes, protocols, wantN, wantBytes, wantProtocols, frame)
+		t.Fatalf("%d frames, %d bytes, protocols %x, want %d, %d, %x\n%x", n, octets, protocols, wantN, wantOctets, wantProtocols, frame)
 	}
 	at := int(seed) % len(mbufs) // from anywhere on
 	got, _, _ := a.Plain4(mbufs, at, testMAC)
@@ -87,19 +93,19 @@ func sameColumns(a, b *Run, from, to int) bool {
 func comparePlain6(t *testing.T, frame []byte, flags uint64, cut uint16, seed uint8) (plain, all int) {
 	mbufs, _ := among(frame, true, flags, cut, seed)
 	a, b := new(Run), new(Run)
-	n, bytes, protocols := a.Plain6(mbufs, 0, testMAC)
+	n, octets, protocols := a.Plain6(mbufs, 0, testMAC)
 	able := vector
 	vector = false
-	wantN, wantBytes, wantProtocols := b.Plain6(mbufs, 0, testMAC)
+	wantN, wantOctets, wantProtocols := b.Plain6(mbufs, 0, testMAC)
 	at, c, d := int(seed)%len(mbufs), new(Run), new(Run) // from anywhere on
 	want, _, _ := d.Plain6(mbufs, at, testMAC)
 	vector = able
 	if got, _, _ := c.Plain6(mbufs, at, testMAC); got != want || !slices.Equal(c.Heads[at:at+got], d.Heads[at:at+got]) {
 		t.Fatalf("%d frames from %d on, want %d\n%x", got, at, want, frame)
 	}
-	if n != wantN || bytes != wantBytes || protocols != wantProtocols || !slices.Equal(a.Heads[:n], b.Heads[:n]) ||
+	if n != wantN || octets != wantOctets || protocols != wantProtocols || !slices.Equal(a.Heads[:n], b.Heads[:n]) ||
 		!slices.Equal(a.Size[:n], b.Size[:n]) || !slices.Equal(a.Dst6[:n], b.Dst6[:n]) {
-		t.Fatalf("%d frames, %d bytes, protocols %x, want %d, %d, %x\n%x", n, bytes, protocols, wantN, wantBytes, wantProtocols, frame)
+		t.Fatalf("%d frames, %d bytes, protocols %x, want %d, %d, %x\n%x", n, octets, protocols, wantN, wantOctets, wantProtocols, frame)
 	}
 	if k, _, _ := a.sixteens6(mbufs, 0, testMAC); vector && n == len(mbufs) && k != n&^15 {
 		t.Fatalf("of %d plain frames %d were taken at once\n%x", n, k, frame)
@@ -110,31 +116,45 @@ func comparePlain6(t *testing.T, frame []byte, flags uint64, cut uint16, seed ui
 // testMAC is the destination of plainFrame.
 var testMAC = binary.LittleEndian.Uint64([]byte{2, 0, 0, 0, 1, 1, 0, 0})
 
-// among puts a frame, shorter by cut, among plain ones. It returns its place.
+// edges are buffers behind each of which nothing may be read: pages, with others between
+// that are out of bounds.
+var edges = sync.OnceValue(func() (buffers [][]byte) {
+	const n = 31
+	page := os.Getpagesize()
+	memory, err := unix.Mmap(-1, 0, 2*page*n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		panic(err)
+	}
+	for ; len(memory) > 0; memory = memory[2*page:] {
+		if err := unix.Mprotect(memory[page:2*page], unix.PROT_NONE); err != nil {
+			panic(err)
+		}
+		buffers = append(buffers, memory[:page])
+	}
+	return buffers
+})
+
+// among puts a frame, shorter by cut, among plain ones. It returns its place. All frames end
+// where memory does.
 func among(frame []byte, ipv6 bool, flags uint64, cut uint16, seed uint8) (mbufs []*Mbuf, place int) {
 	all := 3
 	if seed&2 != 0 {
 		all = 16 + int(seed>>4)
 	}
 	place = int(seed>>2) % all
-	const headroom = 16
-	memory := make([]byte, all*(headroom+96)+len(frame))
 	for i := range all {
-		f := neighbour(i, ipv6)
+		f, m, buffer := neighbour(i, ipv6), new(Mbuf), edges()[i]
 		if i == place {
-			f = frame
-		}
-		buffer := memory[:headroom+max(96, len(f))]
-		memory = memory[len(buffer):]
-		copy(buffer[headroom:], f)
-		m := &Mbuf{BufAddr: unsafe.Pointer(&buffer[0]), DataOff: headroom, DataLen: uint16(len(f))}
-		if mbufs = append(mbufs, m); i == place {
+			f = bytes.Clone(frame[:min(len(frame), len(buffer))])
 			if seed&1 != 0 && !ipv6 && len(f) >= EthernetLen+IPv4HeaderLen { // what is behind the checksum is looked at
-				h := (*IPv4)(buffer[headroom+EthernetLen:])
+				h := (*IPv4)(f[EthernetLen:])
 				h.UpdateChecksum(h[:])
 			}
-			m.OlFlags, m.DataLen = flags, m.DataLen-min(m.DataLen, cut&63)
+			f, m.OlFlags = f[:len(f)-min(len(f), int(cut&63))], flags
 		}
+		m.BufAddr, m.DataOff, m.DataLen = unsafe.Pointer(&buffer[0]), uint16(len(buffer)-len(f)), uint16(len(f))
+		copy(buffer[m.DataOff:], f)
+		mbufs = append(mbufs, m)
 	}
 	return mbufs, place
 }
@@ -168,6 +188,17 @@ func TestPlainFrames(t *testing.T) {
 		{"ipv6", plainFrame6, comparePlain6, map[int]uint8{19: ProtoUDP, 21: ProtoUDP, 22: ProtoTCP, 38: ProtoTCP, 59: ProtoUDP, 19 - 64: ProtoTCP}, 62},
 	} {
 		t.Run(family.name, func(t *testing.T) {
+			defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+			for size := range uint16(90) { // every length at every place, of those whose headers say so and of others
+				for place := range uint8(16) {
+					cut := family.frame(ProtoUDP, 90)[:size]
+					family.compare(t, cut, 0, 0, place<<2|3)
+					if least := len(family.frame(ProtoTCP, 0)); int(size) >= least+8 {
+						family.compare(t, family.frame(ProtoUDP, int(size)-least), 0, 0, place<<2|2)
+						family.compare(t, family.frame(ProtoTCP, int(size)-least), 0, 0, place<<2|2)
+					}
+				}
+			}
 			rng, whole, cuts := rand.New(rand.NewPCG(1, 2)), 0, 0
 			compare := func(f []byte, flags uint64, cut uint16, seed uint8) {
 				if n, all := family.compare(t, f, flags, cut, seed); n == all {

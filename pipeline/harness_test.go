@@ -101,6 +101,7 @@ type testRx struct {
 	frames [][]byte
 	flags  uint64 // OlFlags and VlanTCI of every frame
 	tci    uint16
+	atEnd  bool // frames lie at the end of their buffers
 }
 
 func (q *testRx) Rx(dst unsafe.Pointer, max int) int {
@@ -111,7 +112,10 @@ func (q *testRx) Rx(dst unsafe.Pointer, max int) int {
 			q.pool.t.Fatal("the test's pool is empty")
 		}
 		m := q.pool.array(at, 1)[0]
-		copy(unsafe.Slice((*byte)(m.Data()), bufferBytes-headroom), f)
+		if q.atEnd {
+			m.DataOff = m.BufLen - uint16(len(f))
+		}
+		copy(unsafe.Slice((*byte)(m.Data()), len(f)), f)
 		m.PktLen, m.DataLen, m.OlFlags, m.VlanTCI = uint32(len(f)), uint16(len(f)), q.flags, q.tci
 	}
 	q.frames = q.frames[n:]
