@@ -13,43 +13,22 @@ import (
 	"unsafe"
 )
 
-// LogLevel is DPDK's: the smaller, the worse.
-type LogLevel uint32
-
-// DPDK's levels that the switch tells apart.
-const (
-	LogErr     LogLevel = C.RTE_LOG_ERR
-	LogWarning LogLevel = C.RTE_LOG_WARNING
-	LogNotice  LogLevel = C.RTE_LOG_NOTICE
-	LogInfo    LogLevel = C.RTE_LOG_INFO
-)
-
-// LogLine is one line that DPDK logged, without its line break.
-type LogLine struct {
-	Level LogLevel
-	Text  string
-}
-
-// LogSeq returns the sequence number that DPDK's next log line will have.
-func LogSeq() uint64 { return uint64(C.ffwd_log_seq()) }
-
-// LogSince returns the lines logged from sequence number seq on and the number to
-// pass next time. Only the last 256 lines are kept; older ones are left out.
-func LogSince(seq uint64) ([]LogLine, uint64) {
-	end := LogSeq()
+// firstFault returns the first error that DPDK logged from line number seq on, or "". Only
+// the last FFWD_LOG_LINES lines are kept.
+func firstFault(seq uint64) string {
+	end := uint64(C.ffwd_log_seq())
 	if end-seq > C.FFWD_LOG_LINES {
 		seq = end - C.FFWD_LOG_LINES
 	}
-	var lines []LogLine
 	for ; seq < end; seq++ {
 		var text [C.FFWD_LOG_WIDTH]byte
 		var level C.uint32_t
 		n := C.ffwd_log_line(C.uint64_t(seq), (*C.char)(unsafe.Pointer(&text[0])), &level)
-		if n >= 0 {
-			lines = append(lines, LogLine{LogLevel(level), string(text[:n])})
+		if n >= 0 && level <= C.RTE_LOG_ERR { // the smaller, the worse
+			return string(text[:n])
 		}
 	}
-	return lines, end
+	return ""
 }
 
 // stdio guards the one process-wide pair of C streams.
@@ -65,7 +44,7 @@ func control(op, object string, call func() C.int) error {
 	runtime.LockOSThread() // rte_errno is per thread
 	defer runtime.UnlockOSThread()
 
-	start := LogSeq()
+	start := C.ffwd_log_seq()
 	C.ffwd_stdio_capture()
 	ret := call()
 	errno := Errno(-ret)
@@ -76,15 +55,7 @@ func control(op, object string, call func() C.int) error {
 	if ret >= 0 {
 		return nil
 	}
-	failed := &Error{Op: op, Object: object, Errno: errno}
-	lines, _ := LogSince(start)
-	for _, line := range lines {
-		if line.Level <= LogErr {
-			failed.Reason = tidy(line.Text)
-			break
-		}
-	}
-	return failed
+	return &Error{Op: op, Object: object, Errno: errno, Reason: tidy(firstFault(uint64(start)))}
 }
 
 // tidy strips the "EAL: ", "PMD: ", "FATAL: ", "function(): " that DPDK puts in front and

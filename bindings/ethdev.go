@@ -237,9 +237,6 @@ func (p PortID) SetAllMulticast(on bool) error {
 	})
 }
 
-// AllMulticast reports whether every multicast frame is received.
-func (p PortID) AllMulticast() bool { return C.rte_eth_allmulticast_get(C.uint16_t(p)) == 1 }
-
 // name is the device name for errors.
 func (p PortID) name() string {
 	var name [C.RTE_ETH_NAME_MAX_LEN]C.char

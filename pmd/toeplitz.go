@@ -1,54 +1,10 @@
 package pmd
 
-import "fmt"
-
-// maxToeplitzInput is the longest RSS input: IPv6 addresses and ports.
-const maxToeplitzInput = 16 + 16 + 2 + 2
-
-// Toeplitz is the hash by which NICs spread packets over queues, in software, for
-// comparing the two. Safe for concurrent use.
-//
-// The hash of an input is the exclusive or, over its set bits, of the 32 key bits
-// that begin at the bit's position. That is linear, so each byte at each position
-// contributes one of 256 values, tabulated once.
+// NICs spread packets over queues by a hash, Toeplitz: the exclusive or, over the set bits of
+// its input, of the 32 key bits that begin at the bit's position. The input is the packet's
+// addresses and, where the NIC hashes them, its ports.
 //
 // Source: Microsoft, "RSS hashing functions".
-type Toeplitz struct {
-	table [maxToeplitzInput][256]uint32
-}
-
-// NewToeplitz tabulates a key of at least 40 bytes, what the longest input needs.
-func NewToeplitz(key []byte) (*Toeplitz, error) {
-	if len(key) < maxToeplitzInput+4 {
-		return nil, fmt.Errorf("toeplitz key of %d bytes is shorter than %d", len(key), maxToeplitzInput+4)
-	}
-	t := new(Toeplitz)
-	for position := range t.table {
-		// Five key bytes hold the eight windows of 32 bits that start in this byte.
-		window := uint64(key[position])<<32 | uint64(key[position+1])<<24 | uint64(key[position+2])<<16 |
-			uint64(key[position+3])<<8 | uint64(key[position+4])
-		for bit := range 8 {
-			contribution := uint32(window >> (8 - bit))
-			for value := range t.table[position] {
-				if value&(0x80>>bit) != 0 {
-					t.table[position][value] ^= contribution
-				}
-			}
-		}
-	}
-	return t, nil
-}
-
-// Hash returns the hash of an RSS input of at most 36 bytes, in wire order: source
-// address, destination address and, where the NIC hashes them, source port and
-// destination port. Bytes past the 36th are ignored.
-func (t *Toeplitz) Hash(input []byte) uint32 {
-	var hash uint32
-	for i, b := range input[:min(len(input), maxToeplitzInput)] {
-		hash ^= t.table[i][b]
-	}
-	return hash
-}
 
 // symmetricPattern, repeated, is the key under which both directions of a flow hash
 // alike: a key that repeats every 16 bits weighs every 16-bit word the same, so that

@@ -133,13 +133,3 @@ func (s *SlowPath) Twin(iface uint16) *Twin {
 	}
 	return nil
 }
-
-// TwinOf returns the twin with the kernel's index, nil if there is none.
-func (s *SlowPath) TwinOf(index int) *Twin {
-	for _, t := range s.twins {
-		if index != 0 && t.Index() == index {
-			return t
-		}
-	}
-	return nil
-}

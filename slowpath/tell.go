@@ -205,7 +205,7 @@ func (r *ToldRoute) netlink(index func(uint16) int) *netlink.Route {
 		case hop.Via.Is4() == r.Prefix.Addr().Is4():
 			n.Gw = hop.Via.AsSlice()
 		default:
-			n.Via = &netlink.Via{AddrFamily: family(hop.Via), Addr: hop.Via.AsSlice()}
+			n.Via = &netlink.Via{AddrFamily: familyOf(hop.Via), Addr: hop.Via.AsSlice()}
 		}
 		out.MultiPath = append(out.MultiPath, n)
 	}
@@ -245,7 +245,7 @@ func (n *ToldNeighbour) uses(iface uint16) bool { return n.Iface == iface }
 
 func (n *ToldNeighbour) netlink(index func(uint16) int) *netlink.Neigh {
 	return &netlink.Neigh{
-		LinkIndex: index(n.Iface), Family: family(n.Addr), State: netlink.NUD_PERMANENT,
+		LinkIndex: index(n.Iface), Family: familyOf(n.Addr), State: netlink.NUD_PERMANENT,
 		IP: n.Addr.AsSlice(), HardwareAddr: n.MAC[:],
 	}
 }
@@ -266,11 +266,4 @@ func (n *ToldNeighbour) remove(h *netlink.Handle, index func(uint16) int) error 
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
-
-func family(a netip.Addr) int {
-	if a.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
 }
