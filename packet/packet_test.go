@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
@@ -73,6 +74,24 @@ func TestDecrementTTLOracle(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FF-6: a checksum that is adjusted for what was replaced is that of the whole.
+// Source: RFC 1624 section 3.
+func TestReplaceOracle(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		octet := rapid.SampledFrom([]byte{0, 1, 0x7f, 0xfe, 0xff})
+		message := rapid.SliceOfN(octet, 24, 24).Draw(t, "message") // the sum at 0
+		message[2] |= 1                                             // else all may be zeroes, with two right sums
+		at, n := 4+2*rapid.IntRange(0, 8).Draw(t, "at"), 2*rapid.IntRange(0, 2).Draw(t, "words")
+		clear(message[:2])
+		binary.BigEndian.PutUint16(message, Checksum(message))
+		fresh := rapid.SliceOfN(octet, n, n).Draw(t, "fresh")
+		Adjust(message[:2], Replace(0, message[at:at+n], fresh))
+		if naiveSum(message) != 0xffff || !bytes.Equal(message[at:at+n], fresh) {
+			t.Fatalf("%x with %x at %d", message, fresh, at)
+		}
+	})
 }
 
 // Every reason has a name of its own: it is a metric label.

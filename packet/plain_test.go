@@ -60,7 +60,7 @@ func FuzzPlain4(f *testing.F) {
 	})
 }
 
-// comparePlain4 gives a frame among others to both, up to 31 by the seed. It returns how
+// comparePlain4 gives a frame among others to both, up to 46 by the seed. It returns how
 // many are plain, and of how many.
 func comparePlain4(t *testing.T, frame []byte, flags uint64, cut uint16, seed uint8) (plain, all int) {
 	mbufs, place := among(frame, false, flags, cut, seed)
@@ -119,7 +119,7 @@ var testMAC = binary.LittleEndian.Uint64([]byte{2, 0, 0, 0, 1, 1, 0, 0})
 // edges are buffers behind each of which nothing may be read: pages, with others between
 // that are out of bounds.
 var edges = sync.OnceValue(func() (buffers [][]byte) {
-	const n = 31
+	const n = 46
 	page := os.Getpagesize()
 	memory, err := unix.Mmap(-1, 0, 2*page*n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
@@ -139,7 +139,7 @@ var edges = sync.OnceValue(func() (buffers [][]byte) {
 func among(frame []byte, ipv6 bool, flags uint64, cut uint16, seed uint8) (mbufs []*Mbuf, place int) {
 	all := 3
 	if seed&2 != 0 {
-		all = 16 + int(seed>>4)
+		all = 16 + 2*int(seed>>4) // also sixteens behind sixteens
 	}
 	place = int(seed>>2) % all
 	for i := range all {
@@ -226,8 +226,11 @@ func TestPlainFrames(t *testing.T) {
 					}
 				}
 				cut := uint16(0)
-				if rng.IntN(4) == 0 {
+				switch rng.IntN(4) {
+				case 0:
 					cut = uint16(rng.Uint32())
+				case 1:
+					f = append(f, make([]byte, rng.IntN(20))...) // the link layer's padding
 				}
 				compare(f, flags[rng.IntN(len(flags))], cut, uint8(rng.Uint32()))
 			}

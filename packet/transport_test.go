@@ -2,6 +2,7 @@ package packet
 
 import (
 	"encoding/binary"
+	"hash/crc32"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -37,6 +38,81 @@ func TestTransportChecksum(t *testing.T) {
 				t.Fatalf("right although octet %d is wrong: %x", at, ip)
 			}
 			ip[at] ^= bit
+		}
+	}
+}
+
+// CT-2: messages of the other protocols with sums made by their definitions, right as they are
+// and wrong with any bit changed, in the pseudo-header too where there is one; and what has no
+// sum, or one that is not known here, is right.
+func TestTransportChecksums(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	ones := func(at int) func(covered, message []byte) {
+		return func(covered, message []byte) {
+			sum := ^naiveSum(covered)
+			message[at], message[at+1] = byte(sum>>8), byte(sum)
+		}
+	}
+	castagnoli := func(_, message []byte) {
+		binary.LittleEndian.PutUint32(message[8:], crc32.Checksum(message, crc32.MakeTable(crc32.Castagnoli)))
+	}
+	for _, tc := range []struct {
+		name   string
+		flags  uint8
+		proto  uint8
+		field  int // offset and length of the sum
+		bytes  int
+		seal   func(covered, message []byte)
+		pseudo bool
+	}{
+		{"TCP", 0, ProtoTCP, 16, 2, ones(16), true},
+		{"TCP6", IsIPv6, ProtoTCP, 16, 2, ones(16), true},
+		{"UDP6", IsIPv6, ProtoUDP, 6, 2, ones(6), true},
+		{"ICMP", 0, ProtoICMP, 2, 2, ones(2), false},
+		{"ICMPv6", IsIPv6, ProtoICMPv6, 2, 2, ones(2), true},
+		{"SCTP", 0, ProtoSCTP, 8, 4, castagnoli, false},
+		{"SCTP6", IsIPv6, ProtoSCTP, 8, 4, castagnoli, false},
+		{"ICMP in IPv6", IsIPv6, ProtoICMP, 0, 0, nil, false},
+		{"ICMPv6 in IPv4", 0, ProtoICMPv6, 0, 0, nil, false},
+		{"GRE", 0, ProtoGRE, 0, 0, nil, false},
+	} {
+		header, ends := IPv4HeaderLen, 12
+		if tc.flags == IsIPv6 {
+			header, ends = IPv6HeaderLen, 8
+		}
+		for size := 20; size < 120; size++ {
+			ip := make([]byte, header+size)
+			for i := range ip {
+				ip[i] = byte(rng.Uint32())
+			}
+			message := ip[header:]
+			if tc.proto == ProtoUDP {
+				message[4], message[5] = 0, byte(size)
+			}
+			clear(message[tc.field:][:tc.bytes])
+			covered := message
+			if tc.pseudo {
+				covered = slices.Concat(ip[ends:header], []byte{0, tc.proto, 0, byte(size)}, message)
+			}
+			if tc.seal != nil {
+				tc.seal(covered, message)
+			}
+			p := &Packet{Head: Head{Data: unsafe.Pointer(&ip[0]), Len: uint16(len(ip)), L4: uint8(header), Proto: tc.proto, Flags: tc.flags}}
+			if !p.TransportOK() {
+				t.Fatalf("%s: wrong although right: %x", tc.name, ip)
+			}
+			places := []int{header, header + size - 1, header + rng.IntN(size)}
+			if tc.pseudo {
+				places = append(places, ends, header-1)
+			}
+			for _, at := range places {
+				bit := byte(1) << rng.IntN(8)
+				ip[at] ^= bit
+				if p.TransportOK() != (tc.seal == nil) {
+					t.Fatalf("%s: right although octet %d is wrong: %x", tc.name, at, ip)
+				}
+				ip[at] ^= bit
+			}
 		}
 	}
 }
