@@ -2,6 +2,7 @@ package queue
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"ffwd/packet"
 )
@@ -35,6 +36,7 @@ const (
 // held is the table of the packets that wait, of one worker and queue. All of its
 // memory is made at start.
 type held struct {
+	salt           [2]uint64
 	slots          []slot   // [0] is none
 	buckets        []uint16 // by order: the newest packet of each flow that waits
 	free           uint16
@@ -44,12 +46,12 @@ type held struct {
 	packets, bytes int // in slots that are not free
 }
 
-func newHeld(n int) held {
+func newHeld(n int, salt [2]uint64) held {
 	buckets := 64
 	for buckets < 2*n {
 		buckets *= 2
 	}
-	h := held{slots: make([]slot, n+1), buckets: make([]uint16, buckets)}
+	h := held{salt: salt, slots: make([]slot, n+1), buckets: make([]uint16, buckets)}
 	for i := n; i > 0; i-- {
 		h.slots[i].newer, h.free = h.free, uint16(i)
 	}
@@ -57,18 +59,24 @@ func newHeld(n int) held {
 }
 
 // orderOf returns what packets that must keep their order have in common: a flow and a
-// direction, or the addresses of a packet that has no flow.
-func orderOf(p *packet.Packet) uint64 {
+// direction, or the addresses of a packet that has no flow. Whoever sends chooses those, so
+// they are keyed: nobody's packets wait behind others', or in one long chain, by choice.
+func (h *held) orderOf(p *packet.Packet) uint64 {
 	const spread = 0x9e3779b97f4a7c15 // 2^64 / phi
 	if p.Key1 != 0 {
 		return p.Hash ^ uint64(p.Flags&packet.KeySwapped)*spread
 	}
 	le := binary.LittleEndian
 	if !p.Is(packet.IsIPv6) {
-		return le.Uint64(p.IPv4()[12:]) * spread
+		return h.mix(le.Uint64(p.IPv4()[12:]), 0)
 	}
-	h := p.IPv6()
-	return (le.Uint64(h[8:])*3 ^ le.Uint64(h[16:])*5 ^ le.Uint64(h[24:])*7 ^ le.Uint64(h[32:])*11) * spread
+	a := p.IPv6()
+	return h.mix(le.Uint64(a[8:]), le.Uint64(a[16:])) ^ bits.RotateLeft64(h.mix(le.Uint64(a[24:]), le.Uint64(a[32:])), 32)
+}
+
+func (h *held) mix(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a^h.salt[0], b^h.salt[1])
+	return hi ^ lo
 }
 
 func (h *held) bucket(order uint64) *uint16 {
@@ -90,7 +98,7 @@ func (h *held) add(p *packet.Packet, q *packet.Queueing) *slot {
 	s.Packet, s.Queueing = *p, *q
 	s.NextHop = nil // valid in this poll only
 	s.Decision, s.Cause, s.Rewritten, s.NewMark, s.NewCtMark = packet.QueueDrop, packet.CauseVerdict, false, false, false
-	s.id, s.order, s.size = h.sequence<<16|uint64(i), orderOf(p), uint32(p.L3Len())
+	s.id, s.order, s.size = h.sequence<<16|uint64(i), h.orderOf(p), uint32(p.L3Len())
 	s.older, s.newer, s.before, s.behind, s.chain = h.newest, 0, 0, 0, 0
 	s.state, s.moving, s.moves = waiting, false, 0
 	if h.newest != 0 {

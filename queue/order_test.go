@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -57,6 +58,37 @@ func TestOrder(t *testing.T) {
 				t.Fatalf("seed %d: after the verdict for %d left %v, want %v", seed, i, got, want)
 			}
 		}
+	}
+}
+
+// Packets without a flow keep the order of their addresses, and nobody can choose addresses
+// by which others' packets wait for a verdict about theirs. Source: VQ-1
+func TestOrderOfChosenAddresses(t *testing.T) {
+	b := newBed(t, 1, plain(0))
+	l := b.listen(0)
+	const fifth = 0xcccccccccccccccd // of 1, modulo 2^64
+	at := func(number int, first uint64) packet.Packet {
+		p := b.packet(0, number, 60)
+		p.Flags = packet.IsIPv6
+		h := p.IPv6()
+		// Of all of these 3*first ^ 5*second is the same.
+		binary.LittleEndian.PutUint64(h[8:], first)
+		binary.LittleEndian.PutUint64(h[16:], (first*3^1234567)*fifth)
+		return p
+	}
+	b.push(b.workers[0], at(0, 1), in0)
+	b.push(b.workers[0], at(1, 2), in0)
+	b.push(b.workers[0], at(2, 1), in0)
+	b.poll()
+	packets := b.receive(l, 3)
+	b.decide(l, &packets[1], client.Verdict{Action: client.Accept})
+	b.decide(l, &packets[2], client.Verdict{Action: client.Accept})
+	if got := b.poll(); len(got) != 1 || number(got[0].Network()) != 1 {
+		t.Errorf("%d packets left, want the one of its own addresses", len(got))
+	}
+	b.decide(l, &packets[0], client.Verdict{Action: client.Accept})
+	if got := b.poll(); len(got) != 2 || number(got[0].Network()) != 0 {
+		t.Errorf("%d packets left, want the other two", len(got))
 	}
 }
 

@@ -23,12 +23,13 @@ type Worker struct {
 	stopping bool
 }
 
-// NewWorker makes the part of the poll loop with this index. Salt keeps what listeners
-// see of a flow from telling them what its hash is.
+// NewWorker makes the part of the poll loop with this index. Salt, a secret, keeps what
+// listeners see of a flow from telling them what its hash is, and senders from choosing whose
+// packets theirs wait with.
 func (s *Set) NewWorker(index int, salt [2]uint64) *Worker {
 	w := &Worker{set: s, index: index, salt: salt, lanes: make([]lane, len(s.queues))}
 	for i, q := range s.queues {
-		w.lanes[i] = lane{Queue: q, held: newHeld(q.MaxPackets), worker: w}
+		w.lanes[i] = lane{Queue: q, held: newHeld(q.MaxPackets, salt), worker: w}
 	}
 	return w
 }

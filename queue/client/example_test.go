@@ -119,7 +119,7 @@ func exampleSwitch() (path string, decided chan bool, stop func()) {
 	socket, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 	must(err)
 	server := queue.Serve(set, socket, &epoch.Domain{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	worker, ended, done := set.NewWorker(0, [2]uint64{}), make(chan bool), make(chan bool)
+	worker, ended, done := set.NewWorker(0, [2]uint64{1, 2}), make(chan bool), make(chan bool)
 	decided = make(chan bool)
 	go func() {
 		defer close(done)
