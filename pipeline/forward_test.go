@@ -153,6 +153,8 @@ func TestNeverAnswered(t *testing.T) {
 		"about a later fragment":   frame(later, data(64)),
 		"about a broadcast frame":  broadcast,
 		"about an ICMPv6 error":    frame(v6, &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(1, 0)}, data(48)),
+		"about ICMP of no bytes":   frame(expired(layers.IPProtocolICMPv4)),
+		"about ICMPv6 of no bytes": frame(v6),
 		"to a source with no host": frame(func() gopacket.SerializableLayer { ip := expired(17); ip.SrcIP = []byte{10, 2, 2, 255}; return ip }(), udp(1, 2), data(8)),
 	} {
 		w := newWorld(t, stateless) // a later fragment does not wait for the first
