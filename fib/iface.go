@@ -271,6 +271,14 @@ func entriesOf(ifIndex uint16, address netip.Prefix) []ownEntry {
 	return append(out, ownEntry{hostPrefix(lastAddr(subnet)), rankBroadcast, own(Broadcast), address})
 }
 
+// PrefixesOf lists the prefixes that an address of an interface brings, see AddAddress.
+func PrefixesOf(address netip.Prefix) (list []netip.Prefix) {
+	for _, e := range entriesOf(0, address) {
+		list = append(list, e.prefix)
+	}
+	return list
+}
+
 var linkLocal6 = netip.MustParsePrefix("fe80::/10")
 
 // lastAddr is the highest address of an IPv4 prefix.

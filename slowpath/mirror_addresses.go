@@ -147,8 +147,9 @@ func (v *addressView) of(iface uint16) []netip.Prefix {
 func (v *addressView) cover() (differ []routeKey) {
 	now := map[routeKey]struct{}{}
 	add := func(a ownAddress) {
-		now[keyOf(a.vrf, netip.PrefixFrom(a.address.Addr(), a.address.Addr().BitLen()))] = struct{}{}
-		now[keyOf(a.vrf, a.address.Masked())] = struct{}{}
+		for _, prefix := range fib.PrefixesOf(a.address) {
+			now[keyOf(a.vrf, prefix)] = struct{}{}
+		}
 	}
 	for _, a := range v.static {
 		add(a)

@@ -186,7 +186,7 @@ func (m *routeMirror) enterRoute(r message) {
 	}
 	table := n.table
 	if table == unix.RT_TABLE_LOCAL {
-		if n.kind != unix.RTN_LOCAL {
+		if n.kind != unix.RTN_LOCAL && n.kind != unix.RTN_BROADCAST && n.kind != unix.RTN_ANYCAST {
 			return
 		}
 		table = unix.RT_TABLE_MAIN

@@ -189,7 +189,10 @@ func TestMirrorsEveryKindOfRoute(t *testing.T) {
 		{"partly by another device", "10.9.0.0/16 nexthop via 192.168.9.2 nexthop via 10.2.0.2", "10.9.0.0/16", "learned forward proto 3 [10.2.0.2 if2 x1]"},
 		{"for a type of service", "10.9.0.0/16 tos 0x10 via 10.1.0.2", "10.9.0.0/16", ""},
 		{"of another table", "10.9.0.0/16 via 10.1.0.2 table 7", "10.9.0.0/16", ""},
-		{"throw", "throw 10.9.0.0/16", "10.9.0.0/16", ""},
+		{"throw", "throw 10.9.0.0/16", "10.9.0.0/16", "learned unreachable proto 3"},
+		{"broadcast", "broadcast 10.9.0.255 dev lan", "10.9.0.255/32", "learned punt proto 3"},
+		{"local", "local 10.9.0.0/24 dev lo", "10.9.0.0/24", "learned punt proto 3"},
+		{"anycast", "anycast 2001:db8::/128 dev lan", "2001:db8::/128", "learned punt proto 3"},
 		{"multicast", "ff0e::/16 dev lan", "ff0e::/16", ""},
 		{"mtu", "10.9.0.0/16 via 10.1.0.2 mtu 1300", "10.9.0.0/16", "learned forward proto 3 [10.1.0.2 if1 x1] mtu 1300"},
 		{"mtu beside other metrics", "10.9.0.0/16 via 10.1.0.2 hoplimit 9 mtu lock 1300 advmss 500", "10.9.0.0/16", "learned forward proto 3 [10.1.0.2 if1 x1] mtu 1300"},
@@ -326,12 +329,15 @@ func TestMirrorsAddresses(t *testing.T) {
 	b.has(0, "10.4.0.2/32", "learned glean proto 2 [invalid IP if1 x1]")
 	b.has(0, "10.5.0.1/32", "local local proto 0 [invalid IP if1 x1]")
 	b.has(0, "10.5.0.0/24", "")
+	b.has(0, "10.5.0.255/32", "learned punt proto 2") // no host's all the same
+	b.has(0, "10.3.0.255/32", "local broadcast proto 0 [invalid IP if1 x1]")
 	tells("[10.1.0.1/24 10.3.0.1/24 10.4.0.1/32 10.5.0.1/24 fd03::1/64]")
 	b.ip("route add 10.5.0.0/24 dev lan proto kernel scope link src 10.5.0.1 metric 100") // as network managers do
 	b.has(0, "10.5.0.0/24", "learned glean proto 2 [invalid IP if1 x1]")
 	b.ip("addr del 10.3.0.1/24 dev lan\naddr del fd03::1/64 dev lan")
 	b.has(0, "10.3.0.1/32", "")
 	b.has(0, "10.3.0.0/24", "")
+	b.has(0, "10.3.0.255/32", "")
 	b.has(0, "fd03::1/128", "")
 	tells("[10.1.0.1/24 10.4.0.1/32 10.5.0.1/24]")
 }

@@ -194,11 +194,11 @@ func kindOf(rtn uint8) (fib.RouteType, bool) {
 		return fib.Unicast, true
 	case unix.RTN_BLACKHOLE:
 		return fib.RouteBlackhole, true
-	case unix.RTN_UNREACHABLE:
+	case unix.RTN_UNREACHABLE, unix.RTN_THROW: // no table comes behind ours
 		return fib.RouteUnreachable, true
 	case unix.RTN_PROHIBIT:
 		return fib.RouteProhibit, true
-	case unix.RTN_LOCAL: // an address that is on none of our ports, but the router's
+	case unix.RTN_LOCAL, unix.RTN_BROADCAST, unix.RTN_ANYCAST: // the router's, though no address of our ports brings it
 		return fib.RoutePunt, true
 	}
 	return 0, false
