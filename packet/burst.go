@@ -110,6 +110,7 @@ const (
 	PortUnreachable
 	Redirect         // forwarded all the same: the sender may ask the next hop itself
 	ParameterProblem // IPv4 only; Packet.MTU is the offset of the fault in the header
+	BeyondScope      // IPv6 only: a link-local source, and the next hop is on another link
 	TCPReset         // no ICMP error, but what a closed port answers; TCP only
 	NumAnswers
 )

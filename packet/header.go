@@ -48,6 +48,9 @@ func (h *Ethernet) EtherType() uint16 { return binary.BigEndian.Uint16(h[12:]) }
 // Dst returns the destination address as a 48-bit number, most significant byte first.
 func (h *Ethernet) Dst() uint64 { return binary.BigEndian.Uint64(h[0:]) >> 16 }
 
+// Src returns the source address as Dst does the destination.
+func (h *Ethernet) Src() uint64 { return binary.BigEndian.Uint64(h[4:]) & (1<<48 - 1) }
+
 // MAC48 returns mac as a 48-bit number, as Ethernet.Dst does.
 func MAC48(mac [6]byte) uint64 {
 	return uint64(mac[0])<<40 | uint64(mac[1])<<32 | uint64(mac[2])<<24 | uint64(mac[3])<<16 | uint64(mac[4])<<8 | uint64(mac[5])

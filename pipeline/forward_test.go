@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"ffwd/fib"
 	"ffwd/packet"
 
 	"github.com/gopacket/gopacket"
@@ -129,6 +130,36 @@ func TestRouteKinds(t *testing.T) {
 		}
 		if src := answer.NetworkLayer().(*layers.IPv4).SrcIP.String(); src != "10.1.1.1" {
 			t.Errorf("%v: answered from %v", tc.dst, src)
+		}
+	}
+}
+
+// FF-8, FF-14: the codes of IPv6 are those of Linux. Source: RFC 4443 3.1; ip6_pkt_discard
+// and ip6_pkt_prohibit in net/ipv6/route.c.
+func TestRouteKinds6(t *testing.T) {
+	for _, tc := range []struct {
+		kind   fib.RouteType
+		reason packet.Reason
+		answer layers.ICMPv6TypeCode
+	}{
+		{fib.RouteUnreachable, packet.Unreachable, layers.CreateICMPv6TypeCode(1, 0)},
+		{fib.RouteProhibit, packet.Prohibited, layers.CreateICMPv6TypeCode(1, 1)},
+		{fib.RouteBlackhole, packet.Blackhole, 0},
+	} {
+		w := newWorld(t)
+		if err := w.table.Add(fib.Route{Prefix: netip.MustParsePrefix("2001:db8::/32"), Type: tc.kind}); err != nil {
+			t.Fatal(err)
+		}
+		out := w.send(0, frame(ip6(a6, netip.MustParseAddr("2001:db8::1"), layers.IPProtocolUDP), udp(1, 2), data(8)))
+		if w.drops(tc.reason) != 1 {
+			t.Errorf("not counted as %v", tc.reason)
+		}
+		var got layers.ICMPv6TypeCode
+		if len(out[0]) == 1 {
+			got = decode(t, out[0][0]).Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6).TypeCode
+		}
+		if got != tc.answer {
+			t.Errorf("%v: %v, want %v", tc.reason, got, tc.answer)
 		}
 	}
 }

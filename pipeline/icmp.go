@@ -33,6 +33,7 @@ var errorCode = [packet.NumAnswers]struct{ type4, code4, type6, code6 uint8 }{
 	packet.PortUnreachable:  {packet.ICMPUnreachable, 3, packet.ICMPv6Unreachable, 4},
 	packet.Redirect:         {packet.ICMPRedirect, 1, packet.ICMPv6Redirect, 0}, // for the host: RFC 1812 5.2.7.2
 	packet.ParameterProblem: {packet.ICMPParameterProblem, 0, 0, 0},             // IPv4 only
+	packet.BeyondScope:      {0, 0, packet.ICMPv6Unreachable, 2},                // IPv6 only
 }
 
 // answer adds what answers a rejected packet to w.errors, if there may be an answer.
@@ -42,6 +43,12 @@ func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 	in := &w.snap.Interfaces[p.Ingress]
 	if p.Translation != 0 && !w.table.Restore(p) { // its sender knows no other destination
 		return
+	}
+	if p.Answer == packet.BeyondScope && p.IPv6().HopLimit() <= 1 && !in.Stealth {
+		p.Answer = packet.TimeExceeded // that comes first, as in Linux
+	}
+	if fromLinkLocal(p) && (*packet.Ethernet)(p.Data).Src()&packet.MACGroupBit != 0 {
+		return // no station
 	}
 	may := p.Answer == packet.TCPReset && mayReset(p) ||
 		p.Answer != packet.TCPReset && mayAnswer(p) && in.answers(p)
@@ -62,9 +69,17 @@ func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 	if p.Answer == packet.TCPReset {
 		w.counter.Resets++
 		buildReset(e, p)
-		return
+	} else {
+		w.counter.Errors++
+		buildError(e, p, in)
 	}
-	w.counter.Errors++
+	if fromLinkLocal(p) {
+		straightBack(e, p, in)
+	}
+}
+
+// buildError writes the ICMP error about p into e.
+func buildError(e, p *packet.Packet, in *Interface) {
 	switch {
 	case !p.Is(packet.IsIPv6):
 		buildError4(e, p, in)
@@ -77,23 +92,29 @@ func (w *Worker) answer(p *packet.Packet, nowNs int64) {
 
 // answers reports whether the interface has an address to answer from.
 func (in *Interface) answers(p *packet.Packet) bool {
-	if p.Is(packet.IsIPv6) {
+	switch {
+	case fromLinkLocal(p):
+		return in.LinkLocal6 != [16]byte{}
+	case p.Is(packet.IsIPv6):
 		return in.answer6 != [16]byte{}
 	}
 	return in.answer4 != [4]byte{}
 }
 
 // sourceFor returns the interface's address that an error to a host comes from: one of
-// the host's subnet if there is one, else the first, or that of another port. Source: FF-10; RFC 1812 4.3.2.4,
-// RFC 4443 2.2.
+// the host's subnet if there is one, else the first, or that of another port; the link-local
+// one for a host's link-local address. Source: FF-10; RFC 1812 4.3.2.4, RFC 4443 2.2, RFC 6724 section 5.
 func (in *Interface) sourceFor(host netip.Addr) netip.Addr {
 	for _, a := range in.Addresses {
 		if a.Contains(host) && !a.Addr().IsLinkLocalUnicast() {
 			return a.Addr()
 		}
 	}
-	if host.Is4() {
+	switch {
+	case host.Is4():
 		return netip.AddrFrom4(in.answer4)
+	case host.IsLinkLocalUnicast():
+		return netip.AddrFrom16(in.LinkLocal6)
 	}
 	return netip.AddrFrom16(in.answer6)
 }
@@ -108,9 +129,6 @@ func mayAnswer(p *packet.Packet) bool {
 	l4 := p.Transport()
 	switch {
 	case p.Is(packet.IsIPv6):
-		if linkLocal6(p.IPv6().Src()) {
-			return false // no route leads back to it
-		}
 		return p.Proto != packet.ProtoICMPv6 || len(l4) > 0 && l4[0] >= 128 && l4[0] != packet.ICMPv6Redirect
 	case p.Proto == packet.ProtoICMP:
 		return len(l4) > 0 && !isError4(l4[0])

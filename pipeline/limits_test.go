@@ -27,21 +27,6 @@ func TestFragmentBeyondTheLargestDatagram(t *testing.T) {
 	}
 }
 
-// FF-10: an ICMPv6 error to a link-local source must not be routed off link.
-func TestNoErrorToLinkLocal(t *testing.T) {
-	w := newWorld(t)
-	if err := w.table.Add(fib.Route{Prefix: netip.MustParsePrefix("::/0"), Hops: []fib.Hop{{Via: b6}}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.table.Add(fib.Route{Prefix: netip.MustParsePrefix("2001:db8::/32"), Type: fib.RouteUnreachable}); err != nil {
-		t.Fatal(err)
-	}
-	out := w.send(0, frame(ip6(netip.MustParseAddr("fe80::1"), netip.MustParseAddr("2001:db8::1"), layers.IPProtocolUDP), udp(1, 2), data(10)))
-	if len(out[1]) != 0 {
-		t.Errorf("an error to fe80::1 left by the other port: %x", out[1][0][14:54])
-	}
-}
-
 // FF-10, RFC 4443 2.4 (e.2): no error about a redirect.
 func TestNoErrorAboutRedirect(t *testing.T) {
 	w := newWorld(t)

@@ -47,6 +47,9 @@ func hasOptions(p *packet.Packet) bool {
 // sharesSubnet tells whether the packet's sender and its next hop are in one subnet of
 // the interface. An IPv6 router is known to hosts by its link-local address only.
 func (in *Interface) sharesSubnet(p *packet.Packet) bool {
+	if fromLinkLocal(p) {
+		return false // by now the link header does not tell where it came from
+	}
 	src, hop := sourceOf(p), nextHopOf(p)
 	if p.Is(packet.IsIPv6) && (in.LinkLocal6 == [16]byte{} || hop != destinationOf(p) && !hop.IsLinkLocalUnicast()) {
 		return false

@@ -15,9 +15,6 @@ func mayReset(p *packet.Packet) bool {
 	if p.Proto != packet.ProtoTCP || p.Flags&(packet.IsFragment|packet.LinkMulticast|packet.Broken) != 0 {
 		return false
 	}
-	if p.Is(packet.IsIPv6) && linkLocal6(p.IPv6().Src()) {
-		return false // no route leads back to it
-	}
 	l4 := p.Transport()
 	offset := dataOffset(l4)
 	return offset >= tcpHeaderLen && offset <= len(l4) && l4[13]&packet.TCPRst == 0

@@ -154,8 +154,8 @@ func markOther(p *packet.Packet, table *fib.Table, a *fib.Adjacency, counts *fib
 		return false
 	}
 	p.NextHop, p.Egress, p.MTU = unsafe.Pointer(a), a.Iface, a.MTUBytes
-	if p.Flags&packet.IsIPv6 != 0 && p.Egress != p.Ingress && linkLocal6(p.IPv6().Src()) {
-		p.DropFor(packet.Martian) // leaves its link. Source: RFC 4291 2.5.6
+	if p.Egress != p.Ingress && fromLinkLocal(p) {
+		p.RejectFor(packet.Martian, packet.BeyondScope) // Source: RFC 4291 2.5.6, RFC 4443 3.1
 	}
 	return a.Kind == fib.Glean
 }
@@ -175,6 +175,9 @@ func unforwardable(p *packet.Packet, a *fib.Adjacency) {
 		p.DropFor(packet.Blackhole)
 	case fib.Unreachable:
 		p.RejectFor(packet.Unreachable, packet.HostUnreachable)
+		if p.Is(packet.IsIPv6) { // as Linux: "address unreachable" is for neighbours that do not answer
+			p.Answer = packet.NetUnreachable
+		}
 	case fib.Punt:
 		p.PuntFor(packet.PuntRoute)
 	case fib.Prohibit:
