@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // HugePages says what memory both sides take.
@@ -96,6 +98,7 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Cores) == 0 {
 		o.Cores = lastCores(runtime.NumCPU())
 	}
+	errs = append(errs, checkCores(o.Cores))
 	for _, name := range o.Scenarios {
 		if !slices.Contains(Scenarios(), name) {
 			errs = append(errs, fmt.Errorf("bench: scenario %q is none of %s", name, strings.Join(Scenarios(), ", ")))
@@ -114,6 +117,20 @@ func (o Options) withDefaults() (Options, error) {
 		errs = append(errs, fmt.Errorf("bench: directory %q: DPDK takes no comma, space or quote in a device's arguments", o.Dir))
 	}
 	return o, errors.Join(errs...)
+}
+
+// checkCores wants cores that there are for this process, each once.
+func checkCores(list []int) error {
+	var allowed unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return fmt.Errorf("bench: read cpu affinity: %w", err)
+	}
+	for i, core := range list {
+		if !allowed.IsSet(core) || slices.Contains(list[:i], core) {
+			return fmt.Errorf("bench: core %d does not exist, is not for this process, or is listed twice: see taskset and nproc", core)
+		}
+	}
+	return nil
 }
 
 // lastCores are the cores for the workers: far from core 0, where interrupts go.

@@ -196,6 +196,8 @@ func TestOptions(t *testing.T) {
 		o    Options
 		want string
 	}{
+		"core":        {Options{Cores: []int{0, 1023}}, "core 1023 does not exist"},
+		"core again":  {Options{Cores: []int{0, 0}}, "core 0 does not exist, is not for this process, or is listed twice"},
 		"scenario":    {Options{Scenarios: []string{"stateful", "fast"}}, `"fast" is none of stateful`},
 		"repetitions": {Options{Repetitions: -1}, "-1 repetitions"},
 		"data room":   {Options{DataRoomBytes: 187}, "188"},

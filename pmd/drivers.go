@@ -37,6 +37,10 @@ type driver struct {
 	// own, to which the rule that every mbuf comes back does not apply.
 	ownPool bool
 
+	// bindsOnce: the kernel refuses its socket on an interface that this process had bound
+	// and closed before.
+	bindsOnce bool
+
 	// tune completes the arguments for a port with this MTU, leaving alone what the
 	// user gave.
 	tune func(args []string, mtuBytes int) []string
@@ -47,7 +51,7 @@ var drivers = []driver{
 	{name: "net_af_packet", args: []string{"iface", "qpairs", "blocksz", "framesz", "framecnt", "qdisc_bypass"},
 		kernelInterface: true, stopIsFinal: true, tune: tuneAFPacket},
 	{name: "net_af_xdp", args: []string{"iface", "start_queue", "queue_count", "shared_umem", "xdp_prog", "busy_budget", "force_copy"},
-		kernelInterface: true, ownPool: true},
+		kernelInterface: true, ownPool: true, bindsOnce: true},
 	{name: "net_memif", args: []string{"id", "role", "bsize", "rsize", "socket", "socket-abstract", "mac", "secret", "zero-copy"},
 		unguarded: true},
 	{name: "net_null", args: []string{"size", "copy", "no-rx"}},

@@ -70,7 +70,10 @@ func (p *Port) wrapPresent(op string, err error) error {
 }
 
 // claim holds a kernel interface for one port. The zero claim holds nothing.
-type claim struct{ socket *net.UnixConn }
+type claim struct {
+	socket *net.UnixConn
+	index  int // of the interface
+}
 
 // claim takes the device's kernel interface, if it stands on one. Two switches on one
 // interface would both forward what comes in by a packet socket, and the second one's
@@ -89,7 +92,7 @@ func (d device) claim() (claim, error) {
 	if errors.Is(err, unix.EADDRINUSE) {
 		return claim{}, refusal{fmt.Sprintf("interface %s is a port already, of this switch or of another one that runs: give each port its own", name), fs.ErrExist}
 	}
-	return claim{socket}, err
+	return claim{socket, iface.Index}, err
 }
 
 func (c claim) release() error {

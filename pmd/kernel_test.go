@@ -269,6 +269,16 @@ func insideXDP(t *testing.T) {
 	b := openPort(t, PortConfig{Name: "b", Device: "net_af_packet1,iface=b0"})
 	exchange(t, b, a, 60)
 	exchange(t, a, b, 1514)
+	// A kernel that binds the interface once more is welcome; one that does not is explained.
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := testRuntime.Open(PortConfig{Name: "c", Device: "net_af_xdp1,iface=a0", RxQueues: 1, TxQueues: 1})
+	if err != nil {
+		wantRefusal(t, err, nil, "port c: interface a0 was a port of this process already", "start another")
+	} else if err := c.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // The kernel wants a page per frame at most.

@@ -65,6 +65,10 @@ func (r *Runtime) open(c PortConfig) (*Port, error) {
 	}
 	p, err := r.probe(c, dev)
 	if err != nil {
+		if dev.driver.bindsOnce && slices.Contains(r.bound, claim.index) {
+			err = refusal{fmt.Sprintf("interface %s was a port of this process already, and %s binds one once in the life of a process: start another",
+				dev.kernelInterface(), dev.driver.name), err}
+		}
 		return nil, errors.Join(err, claim.release())
 	}
 	p.claim = claim
@@ -103,6 +107,9 @@ func (r *Runtime) forget(p *Port) {
 	defer r.mu.Unlock()
 	if p.device.driver.unguarded {
 		r.late = append(r.late, p)
+	}
+	if p.device.driver.bindsOnce {
+		r.bound = append(r.bound, p.claim.index)
 	}
 	r.ports = slices.DeleteFunc(r.ports, func(other *Port) bool { return other == p })
 }

@@ -106,6 +106,7 @@ type Runtime struct {
 	mu     sync.Mutex
 	ports  []*Port // in the order of opening
 	late   []*Port // closed, but their devices stay until Close
+	bound  []int   // interfaces of closed ports whose drivers bind each once
 	closed bool
 }
 

@@ -38,6 +38,14 @@ TCP connections, DNS, ping, VLAN, and some broken frames.`,
 				return usageError{errors.New("no file given: name one with --out, - for standard output")}
 			case o.spec.Flows > 0 && o.malformed > 0:
 				return usageError{errors.New("--flows and --malformed exclude each other: see --malformed-share")}
+			case o.spec.Flows < 0 || o.malformed < 0:
+				return usageError{errors.New("--flows and --malformed must not be negative")}
+			case o.spec.Flows == 0:
+				for _, name := range []string{"packets", "ipv6", "tcp", "replies", "frame", "vlan", "malformed-share"} {
+					if c.Flags().Changed(name) {
+						return usageError{fmt.Errorf("--%s is for flows: say how many with --flows", name)}
+					}
+				}
 			}
 			return makeCapture(c, &o)
 		},
@@ -72,7 +80,7 @@ func makeCapture(c *cobra.Command, o *captureOptions) (err error) {
 	}
 	summary, err := writeCapture(out, o)
 	if err != nil {
-		return fmt.Errorf("capture: %w", err)
+		return err
 	}
 	if o.json {
 		return json.NewEncoder(report).Encode(summary)

@@ -73,6 +73,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"show", "nothing"}, exitUsage, 1},
 		{[]string{"show", "ports", "--socket", b.path("nobody.sock")}, exitFault, 1},
 		{[]string{"capture"}, exitUsage, 1},
+		{[]string{"capture", "--out", b.path("x"), "--vlan", "5"}, exitUsage, 1},
+		{[]string{"capture", "--out", b.path("x"), "--flows", "-1"}, exitUsage, 1},
+		{[]string{"bench", "--only", "fast"}, exitFault, 1},
+		{[]string{"bench", "--cores", "1023"}, exitFault, 1},
 	}
 	for _, tc := range cases {
 		r := call(t, tc.args...)
