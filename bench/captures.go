@@ -53,6 +53,9 @@ func spec(l load, queue int, seed uint64) capture.Spec {
 	if l.tcp {
 		s.Protocol = capture.TCP
 	}
+	if l.hidden {
+		s.Hidden = sinkAddress.Addr()
+	}
 	if l.workers > 1 {
 		s.Owner = func(t capture.Tuple) bool { return queueOf(t, l.workers) == queue }
 	}

@@ -29,6 +29,8 @@ var (
 	serverNet = netip.MustParsePrefix("80.0.0.0/4")
 	routedNet = netip.MustParsePrefix("64.0.0.0/3")
 
+	sinkAddress = netip.MustParsePrefix("198.51.100.1/24")
+
 	clientNet6 = netip.MustParsePrefix("2a00::/25")
 	serverNet6 = netip.MustParsePrefix("2a00:80::/25")
 	routedNet6 = netip.MustParsePrefix("2a00::/24")
@@ -64,9 +66,9 @@ func printConfig(w io.Writer, v variant, s *setup) {
 	}
 	fmt.Fprintf(w, "[pool]\nmbufs = %d\ncache = %d\n\n", s.mbufs(), poolCache)
 	fmt.Fprintf(w, "[workers]\ncores = [%s]\nburst = %d\n\n", joinInts(s.cores, ", "), burst)
-	mtu, sourceAddress, sinkAddress := s.mtuBytes(), "192.0.2.1/24", "198.51.100.1/24"
+	mtu, sourceAddress, outAddress := s.mtuBytes(), "192.0.2.1/24", sinkAddress.String()
 	if s.ipv6 {
-		sourceAddress, sinkAddress = "2001:db8:1::1/64", "2001:db8:2::1/64"
+		sourceAddress, outAddress = "2001:db8:1::1/64", "2001:db8:2::1/64"
 	}
 	type port struct {
 		name, device, address string
@@ -74,7 +76,7 @@ func printConfig(w io.Writer, v variant, s *setup) {
 	}
 	ports := []port{
 		{sourcePort, source, sourceAddress, mtu},
-		{sinkPort, sink, sinkAddress, cmp.Or(v.egressMTU, mtu)},
+		{sinkPort, sink, outAddress, cmp.Or(v.egressMTU, mtu)},
 	}
 	if v.fill != "" {
 		ports = append(ports, port{fillPort, "net_pcap1,rx_pcap=" + v.fill, "203.0.113.1/24", mtu})
@@ -87,7 +89,11 @@ func printConfig(w io.Writer, v variant, s *setup) {
 			fmt.Fprintf(w, "mac = %q\n\n", net.HardwareAddr(capture.DefaultDstMAC[:]))
 		}
 	}
-	fmt.Fprintf(w, "[ct]\nenabled = %t\nmax_flows = %d\nmax_flows_ipv6 = 1024\nmax_translations = 0\n\n", !v.stateless, cmp.Or(v.maxFlows, statefulMaxFlows))
+	translations := 0
+	if s.hidden {
+		translations = statefulMaxFlows
+	}
+	fmt.Fprintf(w, "[ct]\nenabled = %t\nmax_flows = %d\nmax_flows_ipv6 = 1024\nmax_translations = %d\n\n", !v.stateless, cmp.Or(v.maxFlows, statefulMaxFlows), translations)
 	if v.unreplied > 0 {
 		fmt.Fprintf(w, "[ct.timeouts.udp]\nunreplied = %q\n\n", v.unreplied)
 	}
@@ -96,6 +102,9 @@ func printConfig(w io.Writer, v variant, s *setup) {
 	}
 	fmt.Fprintf(w, "[metrics]\naddress = \"\"\n\n[slow_path]\nenabled = \"off\"\n\n[log]\nlevel = \"warn\"\n\n[control]\nsocket = %q\n", v.controlSocket)
 	printQueue(w, v)
+	if s.hidden {
+		fmt.Fprintf(w, "[[rules]]\nhook = \"out\"\naction = \"masquerade\"\nsrc = [%q]\n\n", clientNet)
+	}
 	printRoutes(w, v.routes, s.ipv6)
 }
 

@@ -39,6 +39,9 @@ func TestConfigIsValid(t *testing.T) {
 			if c.CT.Enabled == v.stateless || c.CT.MaxFlows < g.flows || c.Pool.Mbufs <= g.packets() || c.Workers.Burst != burst {
 				t.Errorf("%s: ct %+v, pool %+v, workers %+v", v.scenario, c.CT, c.Pool, c.Workers)
 			}
+			if hides := len(c.Rules) == 1 && c.Rules[0].Action == conf.ActionMasquerade; hides != g.hidden || g.hidden && c.CT.MaxTranslations < g.flows {
+				t.Errorf("%s: rules %+v, %d translations", v.scenario, c.Rules, c.CT.MaxTranslations)
+			}
 			if v.unreplied > 0 && time.Duration(c.CT.Timeouts.UDP.Unreplied) != v.unreplied {
 				t.Errorf("timeouts %+v", c.CT.Timeouts.UDP)
 			}

@@ -134,7 +134,7 @@ func notes(r *Result) []string {
 	if r.AllocsPerPacket != nil && *r.AllocsPerPacket > 0 {
 		list = append(list, fmt.Sprintf("%.2g allocations per packet", *r.AllocsPerPacket))
 	}
-	if r.TableBytesPerFlow > barBytesPerFlow {
+	if r.TableBytesPerFlow > barBytesPerFlow && r.Scenario != statefulNAT { // translations are on top of that
 		list = append(list, fmt.Sprintf("%.0f bytes of table per flow (bar %d)", r.TableBytesPerFlow, barBytesPerFlow))
 	}
 	return list

@@ -11,6 +11,7 @@ const (
 	macswap          = "macswap"
 	stateful         = "stateful"
 	statefulTCP      = "stateful-tcp"
+	statefulNAT      = "stateful-nat"
 	stateless        = "stateless"
 	statelessIPv6    = "stateless-ipv6"
 	fragmentation    = "fragment"
@@ -22,7 +23,7 @@ const (
 // Scenarios lists the names that Options.Scenarios takes. The floor and macswap are
 // measured with every load, tables only with peers.
 func Scenarios() []string {
-	return []string{stateful, statefulTCP, stateless, statelessIPv6, fragmentation, newFlows, statefulTwoCores, dump, expiry, verdictQueue, tableLookup, tableInsert}
+	return []string{stateful, statefulTCP, statefulNAT, stateless, statelessIPv6, fragmentation, newFlows, statefulTwoCores, dump, expiry, verdictQueue, tableLookup, tableInsert}
 }
 
 // load is what is offered: one capture per worker.
@@ -31,8 +32,9 @@ type load struct {
 	replies      bool // both directions: flows become established
 	workers      int
 	ipv6, tcp    bool
-	destinations int // of the flows; 0: 65,536, or one for each of fewer flows
-	frameBytes   int // 0: the smallest
+	hidden       bool // a rule hides the sources behind the sink's address
+	destinations int  // of the flows; 0: 65,536, or one for each of fewer flows
+	frameBytes   int  // 0: the smallest
 }
 
 // packets in all captures of the load: one of each flow and direction. The ring of
@@ -124,6 +126,9 @@ func catalogue() []group {
 			{scenario: statefulTCP, routes: 1, barNs: barNs, peers: statefulPeers(flows)},
 		}}
 	}
+	nat := func(flows int) group {
+		return group{load{flows: flows, replies: true, workers: 1, hidden: true}, []variant{{scenario: statefulNAT, routes: 1}}}
+	}
 	plain := func(scenario string, routes int, barNs float64) variant {
 		return variant{scenario: scenario, routes: routes, stateless: true, barNs: barNs, peers: []peer{{l3fwdFIB, routes}}}
 	}
@@ -134,6 +139,7 @@ func catalogue() []group {
 		tcp(1_000, barNs1k),
 		tcp(60_000, barNs60k),
 		tcp(1_000_000, barNs1M),
+		nat(1_000), nat(60_000), nat(1_000_000),
 		{load{flows: manyAddresses, workers: 1}, []variant{plain(stateless, fullRoutes, barNs64kAddresses)}},
 		{load{flows: 1_000_000, destinations: 1_000_000, workers: 1}, []variant{plain(stateless, fullRoutes, barNs1MAddresses)}},
 		{load{flows: 1_000, workers: 1, ipv6: true}, []variant{plain(statelessIPv6, 1, barNsIPv6OneRoute)}},

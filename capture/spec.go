@@ -45,6 +45,10 @@ type Spec struct {
 	// it established. The first packet of a flow is never an answer.
 	Replies bool
 
+	// Hidden, when valid, is where answers go in place of their flow's source: a switch that
+	// they go through hides that behind this address, and leaves ports as they are.
+	Hidden netip.Addr
+
 	// MalformedShare of the frames, 0 to 1, are of a random Kind instead.
 	MalformedShare float64
 
@@ -131,6 +135,9 @@ func (s *Spec) validate() error {
 	if s.VLAN < 0 || s.VLAN > 4094 {
 		fault("vlan %d is not within 1 and 4094", s.VLAN)
 	}
+	if s.Hidden.IsValid() && s.Hidden.Is6() != s.IPv6 {
+		fault("address %s for answers is of the wrong family", s.Hidden)
+	}
 	if s.MalformedShare < 0 || s.MalformedShare > 1 {
 		fault("malformed share %v is not within 0 and 1", s.MalformedShare)
 	}
@@ -187,6 +194,9 @@ func (s Spec) Write(w io.Writer) (Summary, error) {
 			}
 			if s.Replies && seen[flow] == 1 {
 				d.Tuple = d.Reversed()
+				if s.Hidden.IsValid() {
+					d.Dst = netip.AddrPortFrom(s.Hidden, d.Dst.Port())
+				}
 			}
 			seen[flow] = seen[flow]%2 + 1 // 0, then 1 and 2 in turn
 			d.payload = payload[:s.FrameBytes-headerBytes(d.Protocol, s.IPv6, s.VLAN != 0)]

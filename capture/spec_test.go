@@ -89,6 +89,36 @@ func TestFlowsDecodeWithRightChecksums(t *testing.T) {
 	}
 }
 
+// Answers of flows whose source is hidden go to the one address, and to nothing else than
+// they would without it.
+func TestHiddenSources(t *testing.T) {
+	s := Spec{Flows: 100, Replies: true, Seed: 1}
+	plain, _ := write(t, s)
+	s.Hidden = netip.MustParseAddr("198.51.100.1")
+	hidden, _ := write(t, s)
+	was, is, answers := decode(t, plain), decode(t, hidden), 0
+	for i, p := range is {
+		wellFormed(t, i, p)
+		_, before := flowOf(t, was[i])
+		_, after := flowOf(t, p)
+		if dst := p.NetworkLayer().NetworkFlow().Dst().String(); dst == s.Hidden.String() {
+			answers++
+			if p.TransportLayer().TransportFlow() != was[i].TransportLayer().TransportFlow() || p.NetworkLayer().NetworkFlow().Src() != was[i].NetworkLayer().NetworkFlow().Src() {
+				t.Errorf("packet %d: %s, want %s but for its destination", i, after, before)
+			}
+		} else if before != after {
+			t.Errorf("packet %d: %s, want %s", i, after, before)
+		}
+	}
+	if answers != s.Flows {
+		t.Errorf("%d answers of %d flows", answers, s.Flows)
+	}
+	s.IPv6 = true
+	if _, err := s.Write(io.Discard); err == nil {
+		t.Error("IPv6 flows are hidden behind an IPv4 address")
+	}
+}
+
 func TestSameSeedSameBytes(t *testing.T) {
 	s := Spec{Flows: 500, Packets: 2000, Protocol: Mix, Replies: true, MalformedShare: 0.1, Seed: 42}
 	a, _ := write(t, s)
