@@ -170,7 +170,7 @@ func TestTouchTCP(t *testing.T) {
 			}
 			for d := range windows[i].side {
 				windows[i].side[d] = side{
-					end: near(), maxEnd: near(1000, 70_000), maxAck: near(), maxWin: uint16(some(1000, 0, 100, 0xffff)),
+					end: near(), maxEnd: near(1000, 70_000), maxAck: near(0, ^uint32(70_000)), maxWin: uint16(some(1000, 0, 100, 0xffff)),
 					bits: uint8(rng.Uint32())&0x4f | uint8(some(sideAcked, 0)), more: uint8(rng.Uint32()),
 				}
 			}
@@ -183,14 +183,15 @@ func TestTouchTCP(t *testing.T) {
 			size, h := some(0, 5, 10), frame[34:]
 			options := some(0, 12, 12, 8)
 			be.PutUint32(h[4:], near()-size)
-			be.PutUint32(h[8:], near())
+			be.PutUint32(h[8:], near(0, ^uint32(maxAckLag-2), ^uint32(maxAckLag-1), ^uint32(maxAckLag)))
 			h[12], h[13] = uint8(20+options)<<2, uint8(some(packet.TCPAck, packet.TCPAck|8, rng.Uint32()))
 			be.PutUint16(h[14:], uint16(some(500, 0, 1, 99, 1000, 0xffff)))
 			be.PutUint32(h[20:], some(timestampsOnly, 0x01010101))
 			heads[i] = packet.Head{Data: unsafe.Pointer(&frame[0]), Key0: 1, Key1: 2, L3: 14, L4: 20, Len: uint16(54 + options + size - some(0, 12)),
 				Flags: packet.HasPorts | uint8(some(0, packet.KeySwapped)), Verdict: packet.Continue}
 			if rng.IntN(40) == 0 {
-				heads[i].Key1, heads[i].Flags = heads[i].Key1^uint64(some(0, 1)), heads[i].Flags|uint8(some(0, packet.IsFragment))
+				heads[i].Key0, heads[i].Key1 = heads[i].Key0^uint64(some(0, 1)), heads[i].Key1^uint64(some(0, 1))
+				heads[i].Flags, heads[i].Verdict = heads[i].Flags|uint8(some(0, packet.IsFragment)), packet.Verdict(some(uint32(packet.Continue), uint32(packet.Drop)))
 			}
 		}
 		flows, sides, wantHeads := append([]Flow(nil), table.flows[:4]...), append([]window(nil), windows...), append([]packet.Head(nil), heads...)
