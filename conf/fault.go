@@ -45,8 +45,18 @@ func (fs Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// maxFaults bounds those of one document to some 50 MB: a list with millions of
+// elements of a wrong type has one for each.
+const maxFaults = 1 << 18
+
+// full tells whether no more faults are noted.
+func (fs *Faults) full() bool { return len(*fs) >= maxFaults }
+
 // add notes a fault of the key at path.
 func (fs *Faults) add(path, format string, args ...any) {
+	if fs.full() {
+		return
+	}
 	*fs = append(*fs, Fault{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
@@ -68,6 +78,17 @@ func (fs Faults) withoutConsequences(later Faults) Faults {
 		}
 		return false
 	})
+}
+
+// paths are those of the faults, and of what holds the keys.
+func (fs Faults) paths() map[string]bool {
+	all := map[string]bool{}
+	for _, f := range fs {
+		for path := f.Path; path != "" && !all[path]; path = parent(path) {
+			all[path] = true
+		}
+	}
+	return all
 }
 
 // locate fills in the file and the lines and sorts by line; those that have them, of

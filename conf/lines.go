@@ -57,11 +57,11 @@ func isBareByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }
 
-// indexLines finds the line of every key in doc, which the toml package must have
-// accepted: the scanner knows just enough TOML to find its way in a valid
+// indexLines finds the line of every key in doc that is wanted, all of them if wanted is nil.
+// The toml package must have accepted doc: the scanner knows just enough TOML to find its way in a valid
 // document. On any other it ends without a panic and with some lines missing.
-func indexLines(doc string) lineIndex {
-	s := &lineScanner{src: strings.TrimPrefix(doc, "\ufeff"), line: 1, lines: lineIndex{}, elements: map[string]int{}}
+func indexLines(doc string, wanted map[string]bool) lineIndex {
+	s := &lineScanner{src: strings.TrimPrefix(doc, "\ufeff"), line: 1, wanted: wanted, lines: lineIndex{}, elements: map[string]int{}}
 	s.document()
 	return s.lines
 }
@@ -72,6 +72,8 @@ type lineScanner struct {
 	src      string
 	pos      int
 	line     int
+	depth    int             // of lists and tables in one value
+	wanted   map[string]bool // nil: all
 	lines    lineIndex
 	elements map[string]int // [[table]] path -> elements so far
 }
@@ -173,6 +175,8 @@ func (s *lineScanner) quotedKey(quote byte) string {
 
 // value reads any value and notes the lines of what is in it.
 func (s *lineScanner) value(path string) {
+	s.depth++
+	defer func() { s.depth-- }()
 	switch s.peek() {
 	case '"', '\'':
 		s.text()
@@ -196,8 +200,11 @@ func (s *lineScanner) list(path string) {
 			return
 		}
 		before := s.pos
-		item := element(path, i)
-		s.note(item, s.line)
+		item := path
+		if s.depth <= maxKeyParts { // of what is deeper the line is that of what holds it
+			item = element(path, i)
+			s.note(item, s.line)
+		}
 		s.value(item)
 		s.skipBlank(true)
 		if s.peek() == ',' {
@@ -273,9 +280,7 @@ func (s *lineScanner) skipBlank(lines bool) {
 		case c == '\n':
 			s.line++
 		case c == '#':
-			for s.pos+1 < len(s.src) && s.src[s.pos+1] != '\n' {
-				s.pos++
-			}
+			s.skipComment()
 		default:
 			return
 		}
@@ -283,8 +288,40 @@ func (s *lineScanner) skipBlank(lines bool) {
 	}
 }
 
+// skipComment moves to the last byte of a line.
+func (s *lineScanner) skipComment() {
+	for s.pos+1 < len(s.src) && s.src[s.pos+1] != '\n' {
+		s.pos++
+	}
+}
+
+// hasLongKey tells whether a key of the document has more than so many parts, dots between
+// them. A document that is not TOML may hide some behind what looks like a text.
+func hasLongKey(doc string, most int) bool {
+	s := &lineScanner{src: doc}
+	for parts := 1; s.pos < len(s.src); s.pos++ {
+		switch c := s.peek(); {
+		case c == '"' || c == '\'':
+			s.text()
+			s.pos--
+		case c == '#':
+			s.skipComment()
+		case c == '.':
+			if parts++; parts > most {
+				return true
+			}
+		case c != ' ' && c != '\t' && !isBareByte(c):
+			parts = 1
+		}
+	}
+	return false
+}
+
 // note keeps the first line of a path: a table's is where it is opened.
 func (s *lineScanner) note(path string, line int) {
+	if s.wanted != nil && !s.wanted[path] {
+		return
+	}
 	if _, known := s.lines[path]; !known {
 		s.lines[path] = line
 	}

@@ -35,7 +35,7 @@ func TestIndexLines(t *testing.T) {
 		{"not TOML either", "]\n[[", lineIndex{}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := indexLines(tc.doc); !maps.Equal(got, tc.want) {
+			if got := indexLines(tc.doc, nil); !maps.Equal(got, tc.want) {
 				t.Errorf("got  %v\nwant %v", got, tc.want)
 			}
 		})
@@ -57,7 +57,7 @@ func TestLineOf(t *testing.T) {
 // the tree that the toml package made of it.
 func checkLines(t *testing.T, doc string, tree map[string]any) {
 	t.Helper()
-	x, last := indexLines(doc), 1+strings.Count(doc, "\n")
+	x, last := indexLines(doc, nil), 1+strings.Count(doc, "\n")
 	var walk func(path string, v reflect.Value)
 	walk = func(path string, v reflect.Value) {
 		if v.Kind() == reflect.Interface {
@@ -91,7 +91,7 @@ func FuzzIndexLines(f *testing.F) {
 		}
 		var tree map[string]any
 		if _, err := toml.Decode(doc, &tree); err != nil {
-			indexLines(doc)
+			indexLines(doc, nil)
 			return
 		}
 		checkLines(t, doc, tree)

@@ -21,6 +21,10 @@ const maxFileBytes = 64 << 20
 // each, and a goroutine's stack is finite; our own tables need five.
 const maxNesting = 1000
 
+// maxKeyParts bounds the parts of one key, a.b.c: the toml package and we keep each
+// part's path, so that the time and memory that a key takes grow with its square.
+const maxKeyParts = 16
+
 // Load reads and parses the file at path.
 //
 // The error is Faults if the file could be read and is not a valid
@@ -84,7 +88,10 @@ func parse(name string, doc []byte, mayRead func(*RoutesFile) (fault string), kn
 	}
 	faults := append(d.faults, d.faults.withoutConsequences(c.Validate(known...))...)
 	if len(faults) > 0 {
-		faults.locate(name, indexLines(string(doc)))
+		faults.locate(name, indexLines(string(doc), faults.paths()))
+		if faults.full() {
+			faults = append(faults, Fault{File: name, Message: "more faults may follow; no more are listed"})
+		}
 		return nil, faults
 	}
 	return &c, nil
@@ -106,6 +113,9 @@ func bounds(doc []byte) string {
 		case ']', '}':
 			depth = max(depth-1, 0)
 		}
+	}
+	if hasLongKey(string(doc), maxKeyParts) {
+		return fmt.Sprintf("has a key of more than %d parts", maxKeyParts)
 	}
 	return ""
 }

@@ -285,3 +285,59 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A document whose reading would take time or memory by the square of its size is refused, or read in another way.
+func TestDocumentsThatWouldTakeLong(t *testing.T) {
+	parts := func(n int) string { return strings.Repeat("a.", n-1) + "b" }
+	for _, tc := range []struct {
+		name, doc string
+		long      bool
+	}{
+		{"a key", parts(16) + " = 1\n", false},
+		{"a key of a part more", parts(17) + " = 1\n", true},
+		{"with spaces", strings.ReplaceAll(parts(17), ".", " . ") + " = 1\n", true},
+		{"in quotes", strings.Repeat(`"a".'b'.`, 8) + "c = 1\n", true},
+		{"a table", "[" + parts(17) + "]\n", true},
+		{"in an inline table", "x = {" + parts(17) + " = 1}\n", true},
+		{"behind others", strings.Repeat("a.b = 1\n", 20) + parts(17) + " = 1\n", true},
+		{"many keys", strings.Repeat("a.b = 1\n", 20), false},
+		{"addresses", `x = ["` + strings.Repeat(`10.1.1.1/24", "`, 20) + "\"]\n", false},
+		{"texts", "a = \"1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18\"\nb = '''\n" + parts(40) + "\n'''\nc = \"\"\"" + parts(40) + "\"\"\"\n", false},
+		{"a comment", "# " + parts(40) + " '\na = 1 # " + parts(40) + " \"\nb = 1\n", false},
+		{"decimals", strings.Repeat("a = 1.5\n", 40), false},
+	} {
+		if got := strings.Contains(bounds([]byte(tc.doc)), "parts"); got != tc.long {
+			t.Errorf("%s: too long is %v", tc.name, got)
+		}
+	}
+	_, err := Parse("f", []byte(parts(20_000)+" = 1\n"))
+	if want := "f: has a key of more than 16 parts"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	// Nothing but what faults need is remembered of a million elements.
+	deep := "x = " + strings.Repeat("[", 900) + strings.Repeat("1,", 20_000) + strings.Repeat("]", 900) + "\nports = 1\n"
+	_, err = Parse("f", []byte(deep))
+	if err == nil || !strings.Contains(err.Error(), "f:2: ports: is an integer; want a list") || !strings.Contains(err.Error(), "f:1: x: is an unknown key") {
+		t.Errorf("got %v", err)
+	}
+	if lines := indexLines(deep, map[string]bool{"ports": true}); len(lines) != 1 || lines["ports"] != 2 {
+		t.Errorf("remembered %v", lines)
+	}
+	if lines := indexLines(deep, nil); len(lines) > 2*maxKeyParts {
+		t.Errorf("%d lines of one list", len(lines))
+	}
+}
+
+// As many faults are noted as there is room for.
+func TestFaultsAreBounded(t *testing.T) {
+	var faults Faults
+	for n := range maxFaults + 2 {
+		if faults.full() != (n >= maxFaults) {
+			t.Fatalf("%d faults, full is %v", n, faults.full())
+		}
+		faults.add("a", "b")
+	}
+	if len(faults) != maxFaults {
+		t.Errorf("%d faults", len(faults))
+	}
+}

@@ -182,6 +182,10 @@ func deviceID(device string) string {
 
 // unknownPort is the message for a name that no port has.
 func (v *validator) unknownPort(name string) string {
+	const most = 100 // looking for a name like it takes time
+	if len(v.faults) >= most {
+		return fmt.Sprintf("%q is no port's name", name)
+	}
 	names := make([]string, 0, len(v.c.Ports))
 	for i := range v.c.Ports {
 		names = append(names, v.c.Ports[i].Name)

@@ -268,15 +268,23 @@ func (v *validator) neighbourAddress(at string, n *Neighbour, port int, onLink m
 	if n.Address.Is6() && n.Address.IsLinkLocalUnicast() {
 		return
 	}
-	for prefix := range onLink[n.Port] {
-		if prefix.Contains(n.Address) {
-			return
-		}
+	if onLink[n.Port].holds(n.Address) {
+		return
 	}
 	v.faults.add(at, "%s is on no subnet of %s", n.Address, n.Port)
 }
 
 type prefixSet map[netip.Prefix]bool
+
+// holds tells whether an address is in one of the prefixes.
+func (s prefixSet) holds(a netip.Addr) bool {
+	for bits := a.BitLen(); bits >= 0; bits-- {
+		if p, err := a.Prefix(bits); err == nil && s[p] {
+			return true
+		}
+	}
+	return false
+}
 
 // onLink gives what routes and rules put on link at each port by naming it: a gateway,
 // or, without one, the route's whole prefix, or whatever a rule matches.
