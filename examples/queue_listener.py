@@ -60,7 +60,10 @@ class Lane:
 def bind(path, queue):
     """Says hello; returns the socket, the welcome's numbers and the three descriptors."""
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.connect(path)
+    try:
+        s.connect(path)
+    except OSError as e:
+        sys.exit(f"{path}: {e.strerror}: is the switch running, and has it this control.queue_socket?")
     s.send(struct.pack("<IHHHHI", MAGIC, VERSION, HELLO, queue, 0, 0))
     message, ancillary, _, _ = s.recvmsg(256, socket.CMSG_SPACE(3 * 4))
     if struct.unpack_from("<IHH", message)[2] == REFUSE:
@@ -70,8 +73,10 @@ def bind(path, queue):
 
 
 def main():
+    if len(sys.argv) not in (3, 4) or not sys.argv[2].isdigit() or sys.argv[3:] not in ([], ["accept"], ["drop"]):
+        sys.exit(__doc__)
     path, queue = sys.argv[1], int(sys.argv[2])
-    action = {"accept": ACCEPT, "drop": DROP}[sys.argv[3] if len(sys.argv) > 3 else "accept"]
+    action = DROP if sys.argv[3:] == ["drop"] else ACCEPT
     s, (_, workers, packet_ring, verdict_ring, *_), files = bind(path, queue)
     packets = mmap.mmap(files[0], workers * (128 + packet_ring), prot=mmap.PROT_READ)
     verdicts = mmap.mmap(files[1], 64 + workers * (128 + verdict_ring))
