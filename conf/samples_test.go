@@ -1,8 +1,10 @@
 package conf
 
 import (
+	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -30,5 +32,18 @@ func TestSamples(t *testing.T) {
 				t.Errorf("Diff with itself: %+v", changes)
 			}
 		})
+	}
+}
+
+// So is the configuration that README.md shows.
+func TestReadmeSample(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(text), "```toml\n")
+	shown, _, found := strings.Cut(shown, "```")
+	if c, err := Parse("README.md", []byte(shown)); err != nil || !found || len(c.Rules) == 0 {
+		t.Errorf("%v\n%s", err, shown)
 	}
 }

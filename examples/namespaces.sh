@@ -9,6 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 config=${1:-conf/samples/namespaces-af_packet.toml}
 [ "$(id -u)" = 0 ] || { echo "making namespaces needs root" >&2; exit 1; }
+for c in ip ethtool ping iperf3; do command -v "$c" >/dev/null || { echo "no $c here: run 'make deps' first" >&2; exit 1; }; done
+[ -r "$config" ] || { echo "cannot read $config" >&2; exit 1; }
 [ -x bin/ffwd ] || { echo "run 'make build' first" >&2; exit 1; }
 client=ffwd-client-$$ router=ffwd-router-$$ server=ffwd-server-$$
 pids=()
