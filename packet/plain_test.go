@@ -225,6 +225,9 @@ func TestPlainFrames(t *testing.T) {
 						f[at] ^= 1 << rng.IntN(8)
 					}
 				}
+				if family.name == "ipv4" && rng.IntN(4) == 0 {
+					carryTwice(f[EthernetLen:])
+				}
 				cut := uint16(0)
 				switch rng.IntN(4) {
 				case 0:
