@@ -109,14 +109,7 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 			break
 		}
 		e := rules.Effect(rule)
-		s.mark(p, &k, e)
-		if e.NextHop != 0 {
-			p.Via, d.via, b.Chosen = e.NextHop, e.NextHop, true
-		}
-		p.Priority = p.Priority || e.Priority
-		if e.Timeout != 0 {
-			s.table.Attach(p, e.Timeout)
-		}
+		s.give(b, p, &k, &d, e)
 		if action == policy.Reject {
 			d.answer = answerTo(p, e.RejectWith)
 		}
@@ -148,6 +141,18 @@ func (s *Policy) ask(rules *policy.Ruleset, b *packet.Burst, i int, from judgeme
 	}
 	if d.action != policy.Accept && d.action != policy.Queue {
 		s.refuse(p, d.action, d.answer)
+	}
+}
+
+// give gives a packet what a rule that matches it has for it besides an action.
+func (s *Policy) give(b *packet.Burst, p *packet.Packet, k *policy.Key, d *decided, e *policy.Effect) {
+	s.mark(p, k, e)
+	if e.NextHop != 0 {
+		p.Via, d.via, b.Chosen = e.NextHop, e.NextHop, true
+	}
+	p.Priority = p.Priority || e.Priority
+	if e.Timeout != 0 {
+		s.table.Attach(p, e.Timeout)
 	}
 }
 
