@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"bytes"
+	"fmt"
+	"net/netip"
 	"testing"
 
 	"ffwd/packet"
@@ -93,5 +95,23 @@ func TestRewrittenError(t *testing.T) {
 				t.Errorf("%d frames left, %d flows", len(out), q.worker.table.Flows4)
 			}
 		})
+	}
+}
+
+// A packet whose destination a rule has translated, and which its listener turns into one of
+// another flow, is of none: it leaves as the listener wrote it, and its translation is free.
+// Source: VQ-2, FF-6
+func TestRewrittenTranslation(t *testing.T) {
+	for _, family := range []struct{ src, virtual, server netip.Addr }{{a4, v4, b4}, {a6, v6, b6}} {
+		q := newQueueWorld(t, natRule(policy.DNAT, family.server, 80), queueTo(policy.HookOut, policy.QueueTo{}))
+		q.send(0, datagramOf(true, family.src, family.virtual, 1000, 2000, 1, 2, 3))
+		q.wantTranslations("waiting", 1)
+		other := datagramOf(true, family.src, family.server, 1000, 81, 4, 5)
+		out := q.decide(q.receive(1)[0], client.Verdict{Action: client.Accept, Packet: other[14:]})
+		wantLeft(t, "rewritten", out[1], fmt.Sprintf("%v.1000 > %v.81", family.src, family.server))
+		q.wantTranslations("rewritten", 0)
+		if _, flows := q.worker.Counters(); flows.Flows4+flows.Flows6 != 0 {
+			t.Errorf("%d flows", flows.Flows4+flows.Flows6)
+		}
 	}
 }
