@@ -104,3 +104,16 @@ func TestDivertedPacketsAreHandedOver(t *testing.T) {
 		t.Errorf("%d and %d of %d packets were for the slow path", here, there, ports)
 	}
 }
+
+// What waits for a verdict is not the kernel's, though it is for us. FF-6, VQ-1
+func TestLinkLocalPacketsWait(t *testing.T) {
+	k := &testKernel{room: 10}
+	q := newQueueWorldWith(t, withRules(queueTo(policy.HookIn, policy.QueueTo{})), withKernel(k))
+	q.send(0, frame(ip6(a6, netip.MustParseAddr("fe80::1"), layers.IPProtocolUDP), udp(1, 2), data(9)))
+	if held := q.queues.Held(); held != 1 || len(k.got) != 0 {
+		t.Fatalf("%d packets wait, the kernel got %d", held, len(k.got))
+	}
+	if q.decide(q.receive(1)[0], accept); len(k.got) != 1 {
+		t.Errorf("the kernel got %d packets", len(k.got))
+	}
+}

@@ -61,6 +61,30 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// Where more is decided than one poll takes, queues take turns. Source: VQ-1
+func TestQueuesTakeTurns(t *testing.T) {
+	b := newBed(t, 1, plain(0), plain(1))
+	for number, l := range []*client.Listener{b.listen(0), b.listen(1)} {
+		number := uint16(number)
+		for i := range 20 {
+			b.push(b.workers[0], b.packet(i, i, 60), packet.Queueing{Queue: number})
+		}
+		b.workers[0].Flush(b.nowNs)
+		for _, p := range b.receive(l, 20) {
+			b.decide(l, &p, client.Verdict{Action: client.Accept})
+		}
+	}
+	left := [2]int{}
+	for range 4 {
+		for _, r := range b.release(b.workers[0], 5) {
+			left[r.Queue]++
+		}
+	}
+	if left != [2]int{10, 10} {
+		t.Errorf("%v packets left in four polls, want half of each queue", left)
+	}
+}
+
 // Packets without a flow keep the order of their addresses, and nobody can choose addresses
 // by which others' packets wait for a verdict about theirs. Source: VQ-1
 func TestOrderOfChosenAddresses(t *testing.T) {

@@ -289,6 +289,18 @@ func TestStall(t *testing.T) {
 	if s := b.stats(0); s.Stalls != 1 {
 		t.Errorf("%d stalls", s.Stalls)
 	}
+
+	// One that comes after a stalled one begins anew.
+	b.nowNs += 200_000_000
+	b.poll()
+	if s := b.stats(0); s.Stalls != 2 {
+		t.Errorf("%d stalls", s.Stalls)
+	}
+	l.Close()
+	b.listen(0)
+	if v := b.push(b.workers[0], b.packet(1, 1, 60), open); v != packet.Held {
+		t.Errorf("a new listener's queue takes no packets: %d", v)
+	}
 }
 
 // A packet may be moved to another queue, and not in circles for ever. Source: VQ-2
