@@ -1,14 +1,13 @@
 package ct
 
-import (
-	"math/bits"
+import "ffwd/packet"
 
-	"ffwd/packet"
+// Of so many entries of its family at most it is asked whether a new flow may take their
+// place, until so many may.
+const (
+	earlyProbes = 64
+	earlyChoice = 8
 )
-
-// earlyProbes is how many buckets are searched for a flow that a new one may take
-// the place of: some hundred flows, in cache lines that follow each other.
-const earlyProbes = 8
 
 // admit returns a free entry for the flow of a new packet, or 0.
 func (t *Table) admit(p *packet.Packet) uint32 {
@@ -48,26 +47,29 @@ func (f *Flow) mayYield() bool {
 }
 
 // makeRoom removes a flow that was never answered, or whose connection has ended,
-// for a new one of its family when the table is full. It looks near the new flow's
-// place in the index, which its sender cannot choose (CT-8), and takes the one that
-// would expire first. Answered and established flows stay, whatever comes.
+// for a new one of its family when the table is full. It looks at entries from all over
+// the family's, beginning where the sender cannot choose (CT-8), and takes the one of those
+// found that would expire first. Answered and established flows stay, whatever comes.
+//
+// It goes by entries and not by the index, where a small family is lost in a large one.
 // Source: CT-7.
 func (t *Table) makeRoom(hash uint64, ipv6 bool) bool {
+	first, n := uint32(1), uint64(t.first6-1)
+	if ipv6 {
+		first, n = t.first6, uint64(t.free[1].end-t.first6)
+	}
 	victim, soonest := uint32(0), int32(0)
-	i := t.home(hash)
-	for range min(earlyProbes, t.numBuckets) {
-		b := t.bucket(i)
-		for used := ^b.match(0) & (1<<slots - 1); used != 0; used &= used - 1 {
-			flow := b.flow(bits.TrailingZeros32(used))
-			if flow >= t.firstTwin || t.isIPv6(flow) != ipv6 || !t.flow(flow).mayYield() {
-				continue
-			}
-			f := t.flow(flow)
-			if left := int32(f.deadline - Tick(t.latestNs)); victim == 0 || left < soonest {
-				victim, soonest = flow, left
-			}
+	for probes, found := min(earlyProbes, n), 0; probes > 0 && found < earlyChoice; probes-- {
+		hash += 0x9e3779b97f4a7c15 // 2^64 by the golden ratio: each as far from the others as can be
+		flow := first + uint32(below(hash, n))
+		f := t.flow(flow)
+		if f.k1 == 0 || !f.mayYield() {
+			continue
 		}
-		i = t.next(i)
+		found++
+		if left := int32(f.deadline - Tick(t.latestNs)); victim == 0 || left < soonest {
+			victim, soonest = flow, left
+		}
 	}
 	if victim == 0 {
 		return false

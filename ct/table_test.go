@@ -429,3 +429,19 @@ func TestEarlyDrop(t *testing.T) {
 		}
 	}
 }
+
+// CT-7: however few flows of a family there may be beside the other's.
+func TestEarlyDropOfFew(t *testing.T) {
+	const few = 1024
+	for name, c := range map[string]struct {
+		table *Table
+		of    func(int) tuple
+	}{"IPv4": {newTable(t, few, 128*few), udp4}, "IPv6": {newTable(t, 128*few, few), udp6}} {
+		for i := range 3 * few {
+			send(c.table, 0, DefaultTimeouts(), c.of(i))
+		}
+		if c.table.EarlyDropped != 2*few || c.table.Full != 0 || c.table.Flows4+c.table.Flows6 != few {
+			t.Errorf("%s: %d gave way of %d that had to, %d refused", name, c.table.EarlyDropped, 2*few, c.table.Full)
+		}
+	}
+}
