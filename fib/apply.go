@@ -20,8 +20,7 @@ type Update struct {
 // counted as room for the adds, for it comes back only when the epoch has
 // passed. Errors are those of Add and Delete.
 func (t *Table) Apply(updates []Update) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	return t.apply(updates)
 }
@@ -30,12 +29,14 @@ func (t *Table) apply(updates []Update) error {
 	ids := make([]NextHopID, len(updates))
 	err := t.reserve(updates, ids)
 	if err != nil {
-		for _, id := range ids {
+		for i, id := range ids {
+			t.breathe(i)
 			t.release(id)
 		}
 		return err
 	}
 	for i := range updates { // adds first: their room was counted without the deletes
+		t.breathe(i)
 		if u := &updates[i]; !u.Delete && err == nil {
 			err = t.setRoute(&u.Route, ids[i])
 		} else {
@@ -43,6 +44,7 @@ func (t *Table) apply(updates []Update) error {
 		}
 	}
 	for i := range updates {
+		t.breathe(i)
 		if u := &updates[i]; u.Delete && err == nil {
 			err = t.setRoute(&u.Route, 0)
 		}
@@ -59,6 +61,7 @@ func (t *Table) reserve(updates []Update, ids []NextHopID) error {
 	}
 	deletes := map[place]struct{}{}
 	for i := range updates {
+		t.breathe(i)
 		u := &updates[i]
 		if !u.Delete {
 			continue
@@ -74,6 +77,7 @@ func (t *Table) reserve(updates []Update, ids []NextHopID) error {
 	}
 	need := [2]demand{{trie: &t.v4}, {trie: &t.v6}}
 	for i := range updates {
+		t.breathe(i)
 		u := &updates[i]
 		if u.Delete {
 			continue
@@ -132,19 +136,22 @@ func (d *demand) add(p netip.Prefix) {
 // deleted, what is new or different is installed, the rest is not touched. It is
 // Apply of the difference, and fails like it. Source: reload by difference.
 func (t *Table) SetRoutes(routes []Route) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	wanted := make(map[netip.Prefix]struct{}, len(routes))
 	updates := make([]Update, 0, len(routes))
-	for _, r := range routes {
+	for i, r := range routes {
+		t.breathe(i)
 		if _, twice := wanted[r.Prefix]; twice {
 			return fmt.Errorf("fib: route %v: %w: given twice", r.Prefix, ErrRoute)
 		}
 		wanted[r.Prefix] = struct{}{}
 		updates = append(updates, Update{Route: r})
 	}
+	i := 0
 	for p, l := range t.rib.All() {
+		t.breathe(i)
+		i++
 		if _, keep := wanted[p]; l.route != 0 && !keep {
 			updates = append(updates, Update{Route: Route{Prefix: p}, Delete: true})
 		}

@@ -44,8 +44,7 @@ func (i Interface) validate() error {
 // there: its adjacencies follow, no route is touched. Errors wrap ErrInterface
 // or ErrFull.
 func (t *Table) SetInterface(in Interface) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	if err := in.validate(); err != nil {
 		return fmt.Errorf("fib: interface %d: %w", in.Index, err)
@@ -77,8 +76,7 @@ func (t *Table) SetInterface(in Interface) error {
 // the same index, or the subnet of their gateway, revives them. Errors wrap
 // ErrNoInterface or ErrFull.
 func (t *Table) RemoveInterface(ifIndex uint16) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	i, err := t.iface(ifIndex)
 	if err != nil {
@@ -116,8 +114,8 @@ func (t *Table) discard(i *iface) {
 // routes; our addresses on it stay ours. Errors wrap ErrNoInterface.
 // Source: FF-16.
 func (t *Table) SetLink(ifIndex uint16, up bool) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
+	defer t.commit()
 	i, err := t.iface(ifIndex)
 	if err != nil {
 		return err
@@ -161,8 +159,7 @@ func (t *Table) iface(ifIndex uint16) (*iface, error) {
 // the subnet and that name no interface go there. Errors wrap ErrNoInterface,
 // ErrPrefix, ErrExists or ErrFull. Source: FF-5.
 func (t *Table) AddAddress(ifIndex uint16, address netip.Prefix) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	i, err := t.iface(ifIndex)
 	if err != nil {
@@ -208,8 +205,7 @@ func (t *Table) addAddress(i *iface, address netip.Prefix) error {
 // name no interface go where another subnet has the gateway, and are unreachable
 // while none has. Errors wrap ErrNoInterface, ErrNotFound or ErrFull.
 func (t *Table) RemoveAddress(ifIndex uint16, address netip.Prefix) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	i, err := t.iface(ifIndex)
 	if err != nil {

@@ -11,8 +11,7 @@ import (
 // and an address inside the interface's subnet becomes a host entry that
 // forwards. Errors wrap ErrNoInterface, ErrPrefix or ErrFull.
 func (t *Table) SetNeighbour(ifIndex uint16, addr netip.Addr, mac MAC) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	if err := t.setNeighbour(ifIndex, addr, mac); err != nil {
 		return fmt.Errorf("fib: neighbour %v on interface %d: %w", addr, ifIndex, err)
@@ -58,8 +57,7 @@ func (t *Table) setNeighbour(ifIndex uint16, addr netip.Addr, mac MAC) error {
 // it ask for it again (Glean). Errors wrap ErrNoInterface, ErrNotFound or
 // ErrFull, after which the old MAC still serves.
 func (t *Table) DeleteNeighbour(ifIndex uint16, addr netip.Addr) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	i, err := t.iface(ifIndex)
 	if err != nil {

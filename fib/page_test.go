@@ -2,6 +2,7 @@ package fib
 
 import (
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -75,4 +76,29 @@ func TestListingLetsOthersIn(t *testing.T) {
 			t.Errorf("%v listed %d times", p, times)
 		}
 	}
+}
+
+// Whoever lists the table waits for a step of a change, not for all of it, and sees a route
+// before or after its own.
+func TestListingDoesNotWaitForAChange(t *testing.T) {
+	const n = 100_000
+	routes := make([]Route, n)
+	for i := range routes {
+		routes[i] = Route{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(16 + i>>16), byte(i >> 8), byte(i), 0}), 24), Type: RouteBlackhole}
+	}
+	for range 10 { // the change may end between the page and the look at the size
+		tab := newTable(t, OptionsFor(n, 10, 100))
+		done := make(chan error)
+		go func() { done <- tab.SetRoutes(routes) }()
+		for tab.Stats().Prefixes4 == 0 {
+			runtime.Gosched()
+		}
+		page, _ := tab.Page(netip.Prefix{}, netip.Prefix{}, 1)
+		during := tab.Stats().Prefixes4 < n
+		must(t, <-done)
+		if during && len(page) == 1 && page[0].Prefix == routes[0].Prefix && page[0].Kind == Blackhole {
+			return
+		}
+	}
+	t.Error("listing waited for the whole change")
 }

@@ -174,7 +174,8 @@ func (t *Table) edit(p netip.Prefix, change func(*layers)) error {
 // after the last change of an operation: a host entry takes memory, and must not
 // take what was counted for a route.
 func (t *Table) settleHosts() {
-	for _, p := range t.reviews {
+	for i, p := range t.reviews {
+		t.breathe(i)
 		t.reviewHosts(p)
 	}
 	t.reviews = t.reviews[:0]

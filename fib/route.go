@@ -56,8 +56,7 @@ type Route struct {
 // of equal length win over it, and it takes effect when they go. Errors name the
 // route and wrap ErrPrefix, ErrRoute, ErrGateway, ErrNoInterface or ErrFull.
 func (t *Table) Add(r Route) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	id, err := t.prepare(&r)
 	if err != nil {
@@ -71,8 +70,7 @@ func (t *Table) Add(r Route) error {
 // routes do. Errors are those of Add, and do not name the prefix, which is for all of its
 // family. Source: FF-6.
 func (t *Table) Hold(r Route) (NextHopID, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	return t.nextHops(&r)
 }
@@ -80,16 +78,14 @@ func (t *Table) Hold(r Route) (NextHopID, error) {
 // Release gives back what Hold took. Workers may still go by it until they have passed a
 // quiescent state.
 func (t *Table) Release(id NextHopID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	t.release(id)
 }
 
 // Delete removes the configured route of a prefix. Errors wrap ErrPrefix or ErrNotFound.
 func (t *Table) Delete(p netip.Prefix) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.begin()
 	defer t.commit()
 	r := Route{Prefix: p}
 	if err := t.checkDelete(&r); err != nil {

@@ -79,7 +79,8 @@ type Table struct {
 	prefixes    [2]atomic.Int32 // of IPv4, IPv6
 	mappedBytes int64
 
-	// The control side's, under mu.
+	// The control side's, under mu; whoever changes it has changing too, see begin.
+	changing  sync.Mutex
 	mu        sync.Mutex
 	opts      Options
 	regions   []*mem.Region
@@ -155,6 +156,8 @@ func (t *Table) open() error {
 // Close unmaps the table. No worker may use it any more, and nothing retired may
 // be outstanding that the caller still wants to see freed.
 func (t *Table) Close() error {
+	t.changing.Lock()
+	defer t.changing.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err := errors.Join(t.v4.close(), t.v6.close())
@@ -163,11 +166,4 @@ func (t *Table) Close() error {
 	}
 	t.slots, t.adjacencies, t.buckets = nil, nil, nil
 	return err
-}
-
-// commit ends a control operation: neighbours take the host entries that its
-// changes leave them, and what it unpublished goes to the retirer.
-func (t *Table) commit() {
-	t.settleHosts()
-	t.grave.close(t.opts.Retirer)
 }
