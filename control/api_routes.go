@@ -94,21 +94,28 @@ func (s *Switch) getRoutes(r *http.Request) (any, error) {
 			}
 			var page []fib.RouteInfo
 			page, end = s.tables[q.table].Page(q.within, q.after, min(routeStep, q.limit-prefixes))
+			if len(page) > 0 {
+				q.after = page[len(page)-1].Prefix
+			}
 			taken, err := s.take(list, q, page)
 			if err != nil {
 				return nil, err
 			}
 			prefixes += taken
-			if len(page) > 0 {
-				q.after = page[len(page)-1].Prefix
-			}
 		}
 	}
 	return list, nil
 }
 
-// take adds what the client wants of a page, and returns how many prefixes that is.
+// take adds what the client wants of a page, and returns how many prefixes that is. Workers
+// are asked for the counters of those alone: of a million routes few may be local.
 func (s *Switch) take(list *RouteList, q *routeQuery, page []fib.RouteInfo) (prefixes int, err error) {
+	if q.origin != "" {
+		page = slices.DeleteFunc(page, func(r fib.RouteInfo) bool { return q.origin != string(r.Origin) })
+	}
+	if len(page) == 0 {
+		return 0, nil
+	}
 	var last netip.Prefix
 	counts, err := s.countsOf(q.table, page)
 	if err != nil {
@@ -116,9 +123,6 @@ func (s *Switch) take(list *RouteList, q *routeQuery, page []fib.RouteInfo) (pre
 	}
 	for i := range page {
 		info := &page[i]
-		if q.origin != "" && q.origin != string(info.Origin) {
-			continue
-		}
 		if info.Prefix != last {
 			last = info.Prefix
 			prefixes++
