@@ -97,10 +97,12 @@ func (w *Worker) tellSenders(b *packet.Burst) {
 
 // Options of neighbour discovery. Source: RFC 4861 4.6.
 const (
+	ndTargetAddress = 2 // the link address of the target, in one unit
+	ndAddressOption = 8
 	ndRedirected    = 4 // the packet that is redirected, in units of 8 bytes
 	ndOptionHeader  = 8
-	redirect6Header = icmpHeader + 2*16 // target and destination behind it
-	ndHopLimit      = 255               // proof that no router forwarded it
+	redirect6Header = icmpHeader + 2*16 + ndAddressOption // target, destination and the target's link address behind it
+	ndHopLimit      = 255                                 // proof that no router forwarded it
 )
 
 // buildRedirect6 writes an ICMPv6 redirect about p into e.
@@ -122,6 +124,9 @@ func buildRedirect6(e, p *packet.Packet, in *Interface) {
 	target := nextHopOf(p).As16()
 	copy(icmp[8:], target[:])
 	copy(icmp[24:], p.IPv6().Dst()[:])
+	address := icmp[redirect6Header-ndAddressOption:]
+	address[0], address[1] = ndTargetAddress, 1
+	copy(address[2:ndAddressOption], (*fib.Adjacency)(p.NextHop).L2[:6])
 	option := icmp[redirect6Header:]
 	*(*[ndOptionHeader]byte)(option) = [ndOptionHeader]byte{ndRedirected, uint8((ndOptionHeader + len(quote)) / 8)}
 	quoteOriginal(option[ndOptionHeader:], quote, p, in)

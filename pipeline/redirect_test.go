@@ -92,7 +92,10 @@ func TestRedirect6(t *testing.T) {
 		if ip.SrcIP.String() != "fe80::1" || ip.DstIP.String() != "fd01:1::2" || ip.HopLimit != 255 || target.String() != tc.target || about.String() != tc.dst {
 			t.Errorf("%s: from %v to %v, hop limit %d: %v for %v", tc.dst, ip.SrcIP, ip.DstIP, ip.HopLimit, target, about)
 		}
-		option := body[40:]
+		if address := body[40:48]; address[0] != 2 || address[1] != 1 || !bytes.Equal(address[2:], macB[:]) { // RFC 4861 4.5: "SHOULD be included"
+			t.Errorf("%s: the target's link address is %x", tc.dst, address)
+		}
+		option := body[48:]
 		if option[0] != 4 || int(option[1])*8 != len(option) || len(redirect) > 14+1280 || len(redirect) < 14+1272 || !bytes.Equal(option[8:], f[14:14+len(option)-8]) {
 			t.Errorf("%s: option %d of %d bytes in %d", tc.dst, option[0], int(option[1])*8, len(redirect))
 		}
