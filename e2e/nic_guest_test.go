@@ -57,7 +57,7 @@ func newGuest(t *testing.T, cores, megabytes int) *guest {
 	g.args = []string{"qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "q35", "-smp", strconv.Itoa(cores), "-m", strconv.Itoa(megabytes),
 		"-kernel", filepath.Join(guestImage, "vmlinuz"), "-initrd", filepath.Join(guestImage, "initrd"),
-		"-append", "console=ttyS0 loglevel=4 panic=-1 intel_iommu=on iommu=pt",
+		"-append", "console=ttyS0 loglevel=4 panic=-1 intel_iommu=on iommu=pt no_timer_check",
 		"-serial", "file:" + g.console,
 		"-chardev", "stdio,id=shell,signal=off", "-device", "virtio-serial-pci,addr=1d.0", "-device", "virtserialport,chardev=shell",
 		"-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap", "-device", "virtio-9p-pci,fsdev=host,mount_tag=host,addr=1e.0",

@@ -171,6 +171,8 @@ func (d device) explain(err error) error {
 		return refusal{failed.Reason + ": run as root or with CAP_NET_ADMIN and CAP_NET_RAW", failed}
 	case strings.HasPrefix(failed.Reason, "Driver cannot attach"):
 		return refusal{"the driver does not accept the arguments: " + d.hint(), failed}
+	case failed.Reason != "" && len(d.args) == 0 && d.driver.name != "":
+		return refusal{failed.Reason + ": " + d.hint(), failed}
 	case failed.Reason != "":
 		return refusal{failed.Reason, failed}
 	}

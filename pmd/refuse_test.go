@@ -46,6 +46,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"missing capture file", PortConfig{Device: "net_pcap0,rx_pcap=/nowhere/in.pcap"}, fs.ErrNotExist, []string{"/nowhere/in.pcap"}},
 		{"capture out to nowhere", PortConfig{Device: good + ",tx_pcap=/nowhere/out.pcap"}, nil, []string{"/nowhere/out.pcap"}},
 		{"no capture file", PortConfig{Device: "net_pcap0,rx_pcap=/dev/null"}, nil, []string{"/dev/null"}},
+		{"no argument at all", PortConfig{Device: "net_pcap0"}, nil, []string{"No rx or tx queues", "net_pcap takes rx_pcap"}},
 		{"unknown software device", PortConfig{Device: "net_foo0"}, nil, []string{`"net_foo0"`, "net_pcap"}},
 		{"unknown argument", PortConfig{Device: good + ",speed=1"}, nil, []string{`"speed"`, "net_pcap takes rx_pcap"}},
 		{"unknown argument of net_null", PortConfig{Device: "net_null0,speed=1"}, nil, []string{`"speed"`, "net_null takes size"}},

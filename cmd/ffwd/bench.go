@@ -38,6 +38,9 @@ func benchCommand() *cobra.Command {
 				o.Progress = bench.ProgressLine(os.Stderr)
 			}
 			results, err := bench.Run(ctx, o)
+			if ctx.Err() != nil {
+				err = errors.New("bench: interrupted")
+			}
 			if err != nil && len(results) == 0 {
 				return err
 			}
