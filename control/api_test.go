@@ -70,6 +70,7 @@ func TestAPI(t *testing.T) {
 		{"GET", "/v1/flows?reply_packets=-", "", 400, `{"error":"reply_packets: `},
 		{"GET", "/v1/flows?reply_bytes=1-2-3", "", 400, `{"error":"reply_bytes: `},
 		{"GET", "/v1/flows?age=5s--9s", "", 400, `{"error":"age: `},
+		{"GET", "/v1/flows?age=5s", "", 400, `{"error":"age: `},
 		{"GET", "/v1/flows/count", "", 200, `{"flows":0}`},
 		{"POST", "/v1/flows/delete", "", 400, `{"error":"no filter`},
 		{"POST", "/v1/flows/delete?all=1", "", 200, `{"flows":0}`},

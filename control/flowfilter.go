@@ -93,7 +93,10 @@ func spansOf(q url.Values, f *ct.Filter) (err error) {
 		{"age", &f.Age, age},
 	} {
 		if text := q.Get(s.key); text != "" {
-			if *s.to, err = spanOf(text, s.read); err != nil {
+			if *s.to, err = spanOf(text, s.read); err == nil && s.key == "age" && (*s.to).Least == (*s.to).Most {
+				err = errors.New("an instant chooses nothing")
+			}
+			if err != nil {
 				return badRequest("%s: %q is no span FROM-TO, FROM- or -TO: %v", s.key, text, err)
 			}
 		}
@@ -101,8 +104,7 @@ func spansOf(q url.Values, f *ct.Filter) (err error) {
 	return nil
 }
 
-// spanOf reads FROM-TO, of which either may be left out, or one value alone: of an age that
-// is an instant, and chooses nothing.
+// spanOf reads FROM-TO, of which either may be left out, or one value alone.
 func spanOf(text string, read func(string) (uint64, error)) (*ct.Span, error) {
 	least, most, ok := strings.Cut(text, "-")
 	if !ok {
