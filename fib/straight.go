@@ -1,5 +1,11 @@
 package fib
 
+import (
+	"unsafe"
+
+	"ffwd/mem"
+)
+
 // Straight tells how many packets of a burst, the first ones, are just forwarded: packet i is of
 // sizes[i] bytes without link header, goes by at[i], fits its MTU and leaves untagged. It also
 // tells whether they all have one next hop, and whether they leave by one interface. at is as
@@ -27,4 +33,12 @@ func straightPlain(lines []Adjacency, at []AdjacencyIndex, sizes []uint16) (n in
 		differ |= lines[latest].Iface ^ lines[at[0]].Iface
 	}
 	return n, hops == 0, differ == 0
+}
+
+// Expect4 asks the cache for what a lookup of the addresses reads first, where there are more
+// routes than the near caches hold by themselves. Workers.
+func (t *Table) Expect4(dst []uint32) {
+	if len(dst) > 0 && t.prefixes[0].Load() > nearLines {
+		mem.PrefetchUpper24(unsafe.Pointer(unsafe.SliceData(t.v4.root)), &dst[0], len(dst))
+	}
 }

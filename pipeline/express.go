@@ -84,6 +84,9 @@ func (s *Express) pass(mbufs []*packet.Mbuf, nowNs int64, rules bool) {
 	ingress, heads := s.snap.Ports[s.port].Untagged, s.run.Heads[:s.plain]
 	if s.plain > 0 {
 		if s.table != nil {
+			if !s.ipv6 {
+				s.snap.Tables[0].Expect4(s.run.Dst4[:s.plain])
+			}
 			s.table.SeekPlain(&s.run, s.plain, s.ipv6, s.snap.Zones[ingress], s.protocols)
 		}
 		s.n = s.plain
