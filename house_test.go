@@ -22,12 +22,14 @@ var floor = map[string][]string{
 	"conf":     {},
 	"policy":   {},
 	"capture":  {"packet"},
-	"bindings": {"packet"},
+	"bindings": {"packet", "bindings/ccall"},
 	"ct":       {"packet", "mem"},
 	"fib":      {"mem"},
 	"pipeline": {"packet", "mem", "clock", "epoch", "ct", "fib", "policy"},
 	"pmd":      {"bindings", "packet", "mem"},
 	"slowpath": {"mem", "fib"},
+
+	"bindings/ccall": {},
 
 	"queue":        {"packet", "queue/wire"},
 	"queue/wire":   {},

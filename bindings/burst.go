@@ -33,22 +33,23 @@ static inline struct ffwd_txq *ffwd_txq_new(uint16_t port, uint16_t queue, rte_s
 }
 static inline rte_spinlock_t *ffwd_lock_new(void) { return ffwd_zalloc(RTE_CACHE_LINE_SIZE); }
 
-#cgo noescape ffwd_rx_burst
-#cgo nocallback ffwd_rx_burst
-#cgo noescape ffwd_tx_burst
-#cgo nocallback ffwd_tx_burst
 #cgo noescape ffwd_alloc_bulk
 #cgo nocallback ffwd_alloc_bulk
 #cgo noescape ffwd_free_bulk
 #cgo nocallback ffwd_free_bulk
-#cgo noescape ffwd_nothing
-#cgo nocallback ffwd_nothing
 */
 import "C"
 
 import (
 	"sync/atomic"
 	"unsafe"
+)
+
+// The functions that are called without cgo, see call.
+var (
+	rxBurst = C.ffwd_rx_burst_entry()
+	txBurst = C.ffwd_tx_burst_entry()
+	echo    = C.ffwd_echo_entry()
 )
 
 // RxQueue is one receive queue of a port, in C memory.
@@ -64,11 +65,9 @@ func NewRxQueue(port PortID, queue int, pool *Mempool, gate Gate) RxQueue {
 // Go's heap, and returns how many. Every mbuf has one segment, in a buffer of its own
 // that nobody else holds. Owner worker only.
 func (q RxQueue) Burst(dst unsafe.Pointer, n int) int {
-	return int(C.ffwd_rx_burst(number(unsafe.Pointer(q.c)), number(dst), C.uint16_t(n)))
+	q.c.array, q.c.n = C.uintptr_t(uintptr(dst)), C.uint16_t(n)
+	return int(call(rxBurst, unsafe.Pointer(q.c)))
 }
-
-// number is an address in C memory, which no garbage collector moves or frees.
-func number(p unsafe.Pointer) C.uintptr_t { return C.uintptr_t(uintptr(p)) }
 
 // Linearized returns how many frames were chained, or in a buffer that is not the
 // mbuf's own, and were gathered or copied. Any thread.
@@ -103,7 +102,8 @@ func NewTxQueue(port PortID, queue int, lock TxLock, gate Gate) TxQueue {
 // and returns how many the device took; the others are still the caller's. It asks
 // again a few times as long as the device takes some. Owner worker only.
 func (q TxQueue) Burst(src unsafe.Pointer, n int) int {
-	return int(C.ffwd_tx_burst(number(unsafe.Pointer(q.c)), number(src), C.uint16_t(n)))
+	q.c.array, q.c.n = C.uintptr_t(uintptr(src)), C.uint16_t(n)
+	return int(call(txBurst, unsafe.Pointer(q.c)))
 }
 
 // Free gives the handle's memory back.
@@ -120,8 +120,11 @@ func (p *Mempool) AllocBulk(dst unsafe.Pointer, n int) bool {
 // pool it came from.
 func FreeBulk(src unsafe.Pointer, n int) { C.ffwd_free_bulk(src, C.uint(n)) }
 
-// Nothing is an empty C call: what the crossing costs.
-func Nothing() { C.ffwd_nothing() }
+// Echo has C return x plus 1: what a call costs, by the way that bursts go.
+func Echo(x int) int {
+	number := C.int(x)
+	return int(call(echo, unsafe.Pointer(&number)))
+}
 
 // NewMbufArray returns an array of n mbuf pointers in C memory, all nil, to be given
 // back with FreeMbufArray.

@@ -26,7 +26,8 @@
 //
 // RxQueue.Burst fills an array of *mbuf that lies outside Go's heap, the
 // pipeline works on the mbufs through packet.Mbuf, TxQueue.Burst takes them back
-// or FreeBulk does. Each is one C call for the whole burst. The arrays are passed
+// or FreeBulk does. Each is one C call for the whole burst, which for receiving and
+// sending ccall makes, docs/decisions/0018-calls-into-c.md. The arrays are passed
 // as unsafe.Pointer to memory that C or mmap allocated, because the cgo pointer
 // check walks an array of Go-typed pointers element by element (about 900 ns
 // for 256 of them).

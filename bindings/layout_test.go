@@ -44,9 +44,3 @@ func TestMbufLayout(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkNothing(b *testing.B) {
-	for b.Loop() {
-		Nothing()
-	}
-}

@@ -11,20 +11,27 @@
 
 #include "shim_gate.h"
 
-/* A receive queue as its worker holds it. The counters have that one writer. */
+/*
+ * A receive queue as its worker holds it. The counters have that one writer. array and n are
+ * the arguments of the next burst, a number because Go looks at every pointer it stores.
+ */
 struct ffwd_rxq {
 	uint16_t port;
 	uint16_t queue;
+	uint16_t n;
+	uintptr_t array; /* of struct rte_mbuf * */
 	struct rte_mempool *pool; /* where copies are made */
 	const bool *gate;    /* NULL: bursts need not pass it */
 	uint64_t linearized; /* frames gathered into one segment of their own */
 	uint64_t oversized;  /* frames freed: they do not fit one segment */
 } __rte_cache_aligned;
 
-/* A transmit queue as one worker holds it; several may share one device queue. */
+/* A transmit queue as one worker holds it, likewise; several may share one device queue. */
 struct ffwd_txq {
 	uint16_t port;
 	uint16_t queue;
+	uint16_t n;
+	uintptr_t array;
 	rte_spinlock_t *lock; /* NULL: the device queue is this worker's alone */
 	const bool *gate; /* as in ffwd_rxq */
 } __rte_cache_aligned;
@@ -73,21 +80,18 @@ ffwd_rx_flatten(struct ffwd_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 	return kept;
 }
 
-/*
- * Queues and arrays come as numbers: Go looks up every pointer that it hands to C, which
- * for these, all of them in C's memory, finds nothing, twice per burst and direction.
- */
-static inline uint16_t
-ffwd_rx_burst(uintptr_t queue, uintptr_t array, uint16_t n)
+/* The two calls of every burst, by ccall: one argument, no wait. */
+static int
+ffwd_rx_burst(void *queue)
 {
-	struct ffwd_rxq *q = (struct ffwd_rxq *)queue;
-	struct rte_mbuf **pkts = (struct rte_mbuf **)array;
+	struct ffwd_rxq *q = queue;
+	struct rte_mbuf **pkts = (struct rte_mbuf **)q->array;
 	uint16_t got;
 	uint64_t odd = 0;
 
 	if (unlikely(q->gate != NULL) && !ffwd_gate_enter(q->gate))
 		return 0;
-	got = rte_eth_rx_burst(q->port, q->queue, pkts, n);
+	got = rte_eth_rx_burst(q->port, q->queue, pkts, q->n);
 	if (unlikely(q->gate != NULL))
 		ffwd_gate_leave();
 
@@ -105,12 +109,12 @@ ffwd_rx_burst(uintptr_t queue, uintptr_t array, uint16_t n)
 /* A driver that takes a part of a burst often takes more at once: ask a few times. */
 #define FFWD_TX_TRIES 8
 
-static inline uint16_t
-ffwd_tx_burst(uintptr_t queue, uintptr_t array, uint16_t n)
+static int
+ffwd_tx_burst(void *queue)
 {
-	struct ffwd_txq *q = (struct ffwd_txq *)queue;
-	struct rte_mbuf **pkts = (struct rte_mbuf **)array;
-	uint16_t sent;
+	struct ffwd_txq *q = queue;
+	struct rte_mbuf **pkts = (struct rte_mbuf **)q->array;
+	uint16_t n = q->n, sent;
 
 	if (unlikely(q->gate != NULL) && !ffwd_gate_enter(q->gate))
 		return 0;
@@ -142,9 +146,18 @@ ffwd_free_bulk(void *array, unsigned n)
 	rte_pktmbuf_free_bulk(array, n);
 }
 
-static inline void
-ffwd_nothing(void)
+/* What a call costs, and whether it arrives. */
+static int
+ffwd_echo(void *number)
 {
+	return *(int *)number + 1;
 }
+
+static inline void *ffwd_rx_burst_entry(void) { return (void *)ffwd_rx_burst; }
+static inline void *ffwd_tx_burst_entry(void) { return (void *)ffwd_tx_burst; }
+static inline void *ffwd_echo_entry(void) { return (void *)ffwd_echo; }
+
+/* For processors without ccall. */
+static inline int ffwd_call(uintptr_t fn, uintptr_t arg) { return ((int (*)(void *))fn)((void *)arg); }
 
 #endif

@@ -86,6 +86,7 @@ type Worker struct {
 	region  *mem.Region
 	bursts  uint64 // counts towards SampleEvery
 	last    uint64 // cycles at the latest poll
+	busy    bool   // it had packets
 
 	mail mailbox
 }
@@ -187,10 +188,9 @@ func (w *Worker) Close() error { return errors.Join(w.closeCounts(), w.region.Cl
 
 // poll is one turn of the loop: every queue and ring once, then what is due.
 func (w *Worker) poll(receive bool) {
-	c := w.config.Clock
-	start := c.Cycles()
-	now := c.At(start)
-	w.gap(start)
+	start := w.config.Clock.Cycles()
+	now := w.config.Clock.At(start)
+	w.lap(start)
 	w.snap = w.config.Snapshot.Load()
 	if w.table != nil {
 		w.table.Use(w.snap.Tracking)
@@ -229,11 +229,8 @@ func (w *Worker) poll(receive bool) {
 		w.mail.answer()
 	}
 	w.counter.Polls++
-	spent := c.Cycles() - start
-	w.counter.Cycles += spent
-	if w.counter.Received+w.counter.TakenOver+w.counter.FromKernel != before || returned > 0 {
+	if w.busy = w.counter.Received+w.counter.TakenOver+w.counter.FromKernel != before || returned > 0; w.busy {
 		w.counter.BusyPolls++
-		w.counter.BusyCycles += spent
 	}
 }
 
@@ -328,9 +325,15 @@ func (w *Worker) measure(first int) {
 	charge(stageOutput)
 }
 
-// gap records the time since the latest poll began.
-func (w *Worker) gap(start uint64) {
-	us := uint64(w.config.Clock.Ns(start-w.last)) / 1000
+// lap records the time since the latest poll began: as that poll's, for the clock is read
+// once a poll, and as the gap between the two.
+func (w *Worker) lap(start uint64) {
+	spent := start - w.last
+	w.counter.Cycles += spent
+	if w.busy {
+		w.counter.BusyCycles += spent
+	}
+	us := uint64(w.config.Clock.Ns(spent)) / 1000
 	w.counter.Gaps[min(bits.Len64(us), GapBuckets-1)]++
 	w.last = start
 }
