@@ -186,10 +186,10 @@ closer:                            \
 options:                           \
 	CMPL AX, $0x1080           \ // 32 bytes, ACK alone
 	JNE  done                  \
+	SUBL $32, R10              \ // before the options are looked at: there may be none
+	JMI  done                  \
 	CMPL 20(R8), $0x0a080101   \
 	JNE  done                  \
-	SUBL $32, R10              \
-	JMI  done                  \
 	JMP  sides
 
 // func joinSegments(heads *packet.Head, sizes *uint16, n int, candidates *uint32, flows, windows unsafe.Pointer, now uint32, timeouts *Timeouts) int

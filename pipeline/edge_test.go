@@ -84,7 +84,6 @@ func oddKinds() [][]byte {
 // length, by any stage or assembly: frames end where memory ends.
 // FF-2, FF-14, CT-2
 func TestNothingIsReadBehindAFrame(t *testing.T) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	verify := func(_ *Config, w *world) { w.snapshot.Tracking.Checksum = true; w.publish() }
 	for name, options := range map[string][]option{
 		"flows":    {},
@@ -96,6 +95,7 @@ func TestNothingIsReadBehindAFrame(t *testing.T) {
 		"translated": {withRules(natRule(policy.DNAT, netip.MustParseAddr("10.2.2.2"), 2000), natRule(policy.Masquerade, netip.Addr{}))},
 	} {
 		t.Run(name, func(t *testing.T) {
+			defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 			kernel := &testKernel{room: 1 << 30}
 			w := newWorld(t, slices.Concat(options, []option{atTheEdge, func(c *Config, w *world) {
 				c.Punts, c.Fragments.Packets = kernel, 100
@@ -126,6 +126,48 @@ func TestNothingIsReadBehindAFrame(t *testing.T) {
 				kernel.got = nil
 			}
 		})
+	}
+}
+
+// A segment of an established connection whose header says that it has options, but which
+// ends before them: the short loops, which look for timestamps, do not look there. CT-3
+func TestNoOptionsAreReadBehindASegment(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	for name, build := range map[string]func(fromA bool, l *layers.TCP) []byte{
+		"IPv4": func(fromA bool, l *layers.TCP) []byte {
+			if fromA {
+				return frame(ip4(a4, b4, layers.IPProtocolTCP), l)
+			}
+			return back(ip4(b4, a4, layers.IPProtocolTCP), l)
+		},
+		"IPv6": func(fromA bool, l *layers.TCP) []byte {
+			if fromA {
+				return frame(ip6(a6, b6, layers.IPProtocolTCP), l)
+			}
+			return back(ip6(b6, a6, layers.IPProtocolTCP), l)
+		},
+	} {
+		for _, way := range []option{func(*Config, *world) {}, func(_ *Config, w *world) { // the stages
+			w.snapshot.Interfaces[ifTag].Redirects = true
+			w.publish()
+		}} {
+			w := newWorld(t, atTheEdge, way)
+			w.send(0, build(true, &layers.TCP{SrcPort: 7, DstPort: 8, Seq: 100, SYN: true, Window: 1000}))
+			w.send(1, build(false, &layers.TCP{SrcPort: 8, DstPort: 7, Seq: 500, Ack: 101, SYN: true, ACK: true, Window: 1000}))
+			w.send(0, build(true, &layers.TCP{SrcPort: 7, DstPort: 8, Seq: 101, Ack: 501, ACK: true, Window: 1000}))
+			for window := range uint16(5) { // other segments each, or they are repeated ones
+				f := build(true, &layers.TCP{SrcPort: 7, DstPort: 8, Seq: 101, Ack: 501, ACK: true, Window: 900 - window})
+				l4 := 34
+				if f[12] != 8 {
+					l4 = 54
+				}
+				f[l4+12] = 8 << 4
+				w.send(0, f[:l4+20]) // without the link layer's padding
+			}
+			if w.worker.table.Created != 1 {
+				t.Fatalf("%s: %d flows", name, w.worker.table.Created)
+			}
+		}
 	}
 }
 

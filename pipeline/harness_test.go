@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -397,6 +398,17 @@ func decode(t testing.TB, f []byte) gopacket.Packet {
 	}
 	if ip, ok := p.NetworkLayer().(*layers.IPv4); ok && packet.Checksum(ip.Contents) != 0 {
 		t.Fatalf("wrong header checksum in %x", ip.Contents)
+	}
+	l3 := len(p.LinkLayer().LayerContents())
+	if f[12] == packet.EtherVLAN>>8 {
+		l3 += packet.VLANTagLen
+	}
+	says := packet.IPv6HeaderLen + int(binary.BigEndian.Uint16(f[l3+4:]))
+	if f[l3]>>4 == 4 {
+		says = int(binary.BigEndian.Uint16(f[l3+2:]))
+	}
+	if says != len(f)-l3 && len(f) > packet.MinFrameData {
+		t.Fatalf("a packet that says it is %d bytes long in a frame with room for %d", says, len(f)-l3)
 	}
 	if err, mismatches := p.VerifyChecksums(); err == nil && len(mismatches) > 0 {
 		t.Fatalf("wrong checksum: %+v", mismatches)
