@@ -37,6 +37,24 @@ func TestNothingIsFreedBeforeEveryOnlineMemberPassed(t *testing.T) {
 	}
 }
 
+// A member that was offline for a while in which nothing was retired holds back again.
+func TestBackOnlineHoldsBack(t *testing.T) {
+	var d Domain
+	m := d.Join()
+	m.Online()
+	m.Offline()
+	m.Online()
+	freed := false
+	d.Retire(func() { freed = true })
+	if d.Reclaim(); freed {
+		t.Fatal("freed under an online member")
+	}
+	m.Quiescent()
+	if d.Reclaim(); !freed {
+		t.Fatal("not freed though the member has passed")
+	}
+}
+
 func TestStalledWorkerShowsInLagAndLeavingReleases(t *testing.T) {
 	var d Domain
 	m := d.Join()

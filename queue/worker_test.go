@@ -256,6 +256,26 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// A verdict for a packet that has left is none for the one that has its slot now. Source: VQ-2
+func TestStaleVerdict(t *testing.T) {
+	o := plain(0)
+	o.MaxPackets = 1
+	b := newBed(t, 1, o)
+	l := b.listen(0)
+	b.push(b.workers[0], b.packet(1, 1, 60), in0)
+	b.poll()
+	first := b.receive(l, 1)[0]
+	b.decide(l, &first, client.Verdict{Action: client.Accept})
+	if n := len(b.poll()); n != 1 {
+		t.Fatalf("%d packets left", n)
+	}
+	b.push(b.workers[0], b.packet(1, 2, 60), in0)
+	b.decide(l, &first, client.Verdict{Action: client.Accept})
+	if n := len(b.poll()); n != 0 || b.workers[0].Held() != 1 || b.stats(0).Unknown != 1 {
+		t.Errorf("%d packets left by a verdict for another, %d verdicts were for none", n, b.stats(0).Unknown)
+	}
+}
+
 // A listener that does nothing is taken for gone until it moves. Source: VQ-5
 func TestStall(t *testing.T) {
 	o := plain(0)

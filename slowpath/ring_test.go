@@ -9,6 +9,22 @@ import (
 	"pgregory.net/rapid"
 )
 
+// A frame that fills a slot comes out whole; one byte more has no room.
+func TestRingSlotIsFilled(t *testing.T) {
+	r, err := newRing(2, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	whole := bytes.Repeat([]byte{7}, r.slotBytes-slotHeaderBytes)
+	if r.push(1, whole, []byte{8}, 0) || !r.push(1, whole[:9], whole[9:], 0) {
+		t.Fatal("a slot takes too much, or too little")
+	}
+	if _, frame := r.peek(); !bytes.Equal(frame, whole) {
+		t.Errorf("%d bytes came out of %d", len(frame), len(whole))
+	}
+}
+
 // A ring is a queue of bounded length, whatever is done to it in which order.
 func TestRingIsABoundedQueue(t *testing.T) {
 	const slots, frameBytes = 8, 100

@@ -110,6 +110,23 @@ func TestConsumerSkipsNoWholeRing(t *testing.T) {
 	}
 }
 
+// Nothing is read that was not published, and no tail is believed that is further away than
+// the ring is long. Source: VQ-5
+func TestConsumerReadsWhatIsPublished(t *testing.T) {
+	for _, c := range []struct {
+		length uint32
+		tail   uint64
+		right  bool
+	}{{64, 64, true}, {96, 64, false}, {64, minRing, true}, {64, minRing + Unit, false}, {64, 1<<64 - Unit, false}} {
+		_, _, in := pair(t, minRing)
+		binary.LittleEndian.PutUint64(in.data, uint64(c.length)|2<<32)
+		in.tail.Store(c.tail)
+		if rec, err := in.Next(); (rec != nil) != c.right || !c.right && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("a record of %d bytes with the tail at %d: %d bytes, %v", c.length, c.tail, len(rec), err)
+		}
+	}
+}
+
 // A producer's memory may hold anything: the consumer returns records that lie inside
 // the ring, or ErrCorrupt, and ends. Source: VQ-5
 func FuzzConsumer(f *testing.F) {
