@@ -199,6 +199,24 @@ func TestNeverAnswered(t *testing.T) {
 	}
 }
 
+// FF-10: a bucket lets through a tenth of a second's at once, exactly, at least one; then as
+// many as the time since gives. A rate of 0 lets nothing through.
+func TestBucket(t *testing.T) {
+	for _, tc := range []struct{ rate, atOnce, later int }{{100, 10, 5}, {1, 1, 0}, {0, 0, 0}, {20, 2, 1}} {
+		var b bucket
+		const now, later = 1_000_000, 51_000_000 // 50 ms
+		for i, at := range []int64{now, later} {
+			n := 0
+			for b.allow(tc.rate, at) {
+				n++
+			}
+			if want := [...]int{tc.atOnce, tc.later}[i]; n != want {
+				t.Errorf("rate %d: %d at %d ns, want %d", tc.rate, n, at, want)
+			}
+		}
+	}
+}
+
 // FF-10: errors are limited per second; the packets are dropped all the same.
 func TestErrorRate(t *testing.T) {
 	w := newWorld(t)

@@ -79,6 +79,27 @@ func TestSteering(t *testing.T) {
 	}
 }
 
+// Without flows, too, software spreads packets over the workers, all of a flow to one. FF-1
+func TestSteeringWithoutFlows(t *testing.T) {
+	w := pair(t, 256, stateless)
+	const flows = 100
+	for i := range flows {
+		w[0].rx[0].frames = append(w[0].rx[0].frames, frame(ip4(a4, b4, layers.IPProtocolUDP), udp(uint16(i), 2000), data(4)))
+	}
+	w[0].rx[0].frames = append(w[0].rx[0].frames, w[0].rx[0].frames...) // each twice
+	for len(w[0].rx[0].frames) > 0 {
+		w[0].worker.poll(true)
+		w[1].worker.poll(true)
+	}
+	c, _ := w[0].worker.Counters()
+	if c.HandedOver < flows/2 || c.HandedOver > 3*flows/2 || c.HandedOver%2 != 0 {
+		t.Errorf("%d of %d packets were handed over", c.HandedOver, 2*flows)
+	}
+	if left := len(w[0].tx[1].frames) + len(w[1].tx[1].frames); left != 2*flows {
+		t.Errorf("%d of %d packets left", left, 2*flows)
+	}
+}
+
 // FF-1: a ring that is full drops and counts, and recovers by itself.
 func TestHandoffOverflow(t *testing.T) {
 	w := pair(t, 8)
