@@ -85,11 +85,11 @@ func ctCommand() *cobra.Command {
 // refuse: left out it would choose more than was meant.
 func (t *tracker) query() url.Values {
 	q := url.Values{}
-	t.flags.Visit(func(f *pflag.Flag) {
-		if value, ok := t.filter[f.Name]; ok {
-			q.Set(f.Name, *value)
+	for _, f := range flowFilters { // by the API's names: flags are known by others, see root
+		if t.flags.Changed(f[0]) {
+			q.Set(f[0], *t.filter[f[0]])
 		}
-	})
+	}
 	return q
 }
 

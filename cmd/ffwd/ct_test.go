@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -123,6 +124,38 @@ func TestBrokenListing(t *testing.T) {
 		r := call(t, append(args, "--socket", socket)...)
 		if r.code != exitFault || !strings.Contains(r.stderr, "broke off") || strings.Contains(r.stdout, "]}") {
 			t.Errorf("%v: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
+// CT-10: every filter reaches the switch under the API's name, however its flag is spelt. One that got lost would
+// choose more flows than was meant, to be deleted for instance.
+func TestFiltersReachTheSwitch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan url.Values, 1)
+	server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Query()
+		io.WriteString(w, "{}")
+	})}
+	go server.Serve(l)
+	defer server.Close()
+	for _, f := range flowFilters {
+		for _, name := range []string{f[0], strings.ReplaceAll(f[0], "_", "-")} {
+			for _, command := range []string{"count", "delete"} {
+				c := root()
+				c.SetOut(io.Discard)
+				c.SetArgs([]string{"ct", command, "--socket", path, "--" + name + "=x"})
+				if err := c.Execute(); err != nil {
+					t.Fatal(err)
+				}
+				if q := <-asked; len(q) != 1 || q.Get(f[0]) != "x" {
+					t.Errorf("%s --%s asks for %v", command, name, q)
+				}
+			}
 		}
 	}
 }
