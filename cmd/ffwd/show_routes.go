@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,6 +47,7 @@ const routePage = 1000
 // routes lists page by page, so that neither side holds more than one.
 func (s *shower) routes(c *client, w io.Writer) error {
 	query := s.route.query()
+	shared := false
 	all := control.RouteList{Routes: []control.RouteStatus{}}
 	for shown := 0; ; {
 		page := routePage
@@ -63,6 +65,7 @@ func (s *shower) routes(c *client, w io.Writer) error {
 		} else if err := printRoutes(w, list.Routes); err != nil {
 			return err
 		}
+		shared = shared || slices.ContainsFunc(list.Routes, func(r control.RouteStatus) bool { return r.Shared })
 		all.Next = list.Next
 		if list.Next == "" || s.route.limit > 0 && shown >= s.route.limit {
 			break
@@ -71,6 +74,9 @@ func (s *shower) routes(c *client, w io.Writer) error {
 	}
 	if s.json {
 		return printJSON(w, all)
+	}
+	if shared {
+		fmt.Fprintln(w, "* of a next hop that several routes share")
 	}
 	if all.Next != "" {
 		fmt.Fprintln(w, "and more: see --limit")
@@ -81,7 +87,7 @@ func (s *shower) routes(c *client, w io.Writer) error {
 // printRoutes prints a page of routes.
 func printRoutes(w io.Writer, routes []control.RouteStatus) error {
 	t := table(w)
-	fmt.Fprintln(t, "vrf\tprefix\torigin\tkind\tpackets\tbytes\t  hops; * counts for a next hop that several routes share")
+	fmt.Fprintln(t, "vrf\tprefix\torigin\tkind\tpackets\tbytes\t  hops")
 	for _, r := range routes {
 		state := r.Origin
 		if r.Protocol != "" {
