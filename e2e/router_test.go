@@ -24,6 +24,7 @@ var routerChecks = []check{
 	{"closed port", checkClosedPort},
 	{"ssh", checkRouterServes},
 	{"options", checkOptions},
+	{"link-local sender", checkLinkLocalSender},
 	{"traceroute", checkTraceroute},
 	{"late neighbour", checkLateNeighbour},
 	{"ping", checkPing},
@@ -217,6 +218,13 @@ func checkOptions(t *testing.T, b *bed) {
 	wantMatch(t, out, `RR:(?s:.*)`+strings.ReplaceAll(b.server.gw4, ".", `\.`))
 	out = b.client.ping(t, b.server.ipv4, "-c", "1", "-T", "tsandaddr")
 	wantMatch(t, out, `TS:(?s:.*)`+strings.ReplaceAll(b.client.gw4, ".", `\.`))
+}
+
+// Who sends to another link from an address of this one is told so. FF-10, FF-14
+func checkLinkLocalSender(t *testing.T, b *bed) {
+	own := linkLocal(t, b.client.mac) + "%" + b.client.iface
+	b.client.pingFails(t, `Beyond scope of source address`, b.server.ipv6, "-I", own)
+	b.client.pingFails(t, `Time exceeded`, b.server.ipv6, "-I", own, "-t", "1")
 }
 
 // A host that comes up when somebody has just been told that it is not there is
