@@ -237,3 +237,33 @@ func TestValuesChangeUnderWorkers(t *testing.T) {
 	stop.Store(true)
 	control.Wait()
 }
+
+// TO-7: policies with a name come first, by name, and then those that are draining.
+func TestListedInOrder(t *testing.T) {
+	ps, err := NewPolicies(DefaultTimeouts(), atOnce{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ps.Close()
+	for _, name := range []string{"c", "a", "d", "b"} {
+		if err := ps.Add(Policy{Name: name, Kind: Kind{family4, 6}}, DefaultTimeouts(), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"c", "a"} {
+		if err := ps.Delete(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got string
+	for _, p := range ps.List() {
+		got += p.Name
+	}
+	if got != "bdac" {
+		t.Errorf("listed as %s, want bdac", got)
+	}
+}
+
+type atOnce struct{}
+
+func (atOnce) Retire(free func()) { free() }
