@@ -136,6 +136,7 @@ func BenchmarkPipeline(b *testing.B) {
 		{"stateful-tcp", 1000, 64, func(*Config, *world) {}},
 		{"stateful-tcp", 1_000_000, 64, func(*Config, *world) {}},
 		{"stateful+rules", 1000, 64, withRules(policy.Rule{Hook: policy.HookIn, Action: policy.Accept, Protocol: 17})},
+		{"stateful+rules-out", 1000, 64, withRules(policy.Rule{Hook: policy.HookOut, Action: policy.Accept, Protocol: 17})},
 		{"stateful", 1000, 1, func(*Config, *world) {}},
 		{"stateful", 1000, 256, func(*Config, *world) {}},
 	} {

@@ -24,15 +24,17 @@ type Express struct {
 	*lane
 	steer *Steer // nil: there is one worker
 
-	plain     int   // frames of the run
-	protocols uint8 // bits of their protocols
-	marked    bool  // some of them must not go: their Verdict is not Continue
-	breaks    int   // in the burst, see maxBreaks
-	idle      int   // bursts to let go by
+	hooks     [2]bool // those that have rules, by ct.Hook
+	plain     int     // frames of the run
+	protocols uint8   // bits of their protocols
+	marked    bool    // some of them must not go: their Verdict is not Continue
+	breaks    int     // in the burst, see maxBreaks
+	idle      int     // bursts to let go by
 
 	gaps [packet.MaxBurst]gap // what is not of the run, in its order; those before gap have been left
 	gap  int
 	last int                           // end of gaps
+	said [2][packet.MaxBurst]uint16    // what the rules of each hook have decided
 	late [packet.MaxBurst]*packet.Mbuf // what the stages get
 	left int                           // how many
 	rest [packet.MaxBurst]*packet.Mbuf // scratch of part
@@ -52,8 +54,8 @@ const (
 
 // Process takes what it can of a burst.
 func (s *Express) Process(b *packet.Burst) {
-	rules := !s.snap.Rules.Empty(policy.HookIn)
-	if !s.snap.open() || s.snap.reversePath || rules && s.table == nil || s.table != nil && s.snap.Tracking.Checksum ||
+	s.hooks = [...]bool{ct.HookIn: !s.snap.Rules.Empty(policy.HookIn), ct.HookOut: !s.snap.Rules.Empty(policy.HookOut)}
+	if !s.snap.direct() || s.snap.reversePath || s.judged() && s.table == nil || s.table != nil && s.snap.Tracking.Checksum ||
 		s.steer != nil && s.steer.ports[s.port] {
 		return
 	}
@@ -65,10 +67,10 @@ func (s *Express) Process(b *packet.Burst) {
 	mbufs := s.received[:b.N]
 	ipv6 := etherType(mbufs[0]) == packet.EtherIPv6
 	others := s.gather(mbufs, ipv6, true)
-	s.pass(mbufs, b.NowNs, rules)
+	s.pass(mbufs, b.NowNs)
 	if len(others) > 0 {
 		s.gather(others, !ipv6, false)
-		s.pass(others, b.NowNs, rules)
+		s.pass(others, b.NowNs)
 	}
 	if b.N >= fullBurst && s.left > b.N-b.N/8 {
 		s.idle = idleBursts
@@ -80,7 +82,7 @@ func (s *Express) Process(b *packet.Burst) {
 
 // pass sends off what it can of the run, which is in front of mbufs, and leaves the rest of it
 // and the gaps.
-func (s *Express) pass(mbufs []*packet.Mbuf, nowNs int64, rules bool) {
+func (s *Express) pass(mbufs []*packet.Mbuf, nowNs int64) {
 	ingress, heads := s.snap.Ports[s.port].Untagged, s.run.Heads[:s.plain]
 	if s.plain > 0 {
 		if s.table != nil {
@@ -103,13 +105,13 @@ func (s *Express) pass(mbufs []*packet.Mbuf, nowNs int64, rules bool) {
 		if s.n == s.at {
 			continue
 		}
-		if s.check(); rules {
+		if s.check(); s.judged() {
 			s.allowed(ingress)
 		}
 		if s.table != nil {
 			s.n = s.at + s.table.Join(&s.run, s.at, s.n, nowNs, s.snap.Timeouts)
 		}
-		if rules {
+		if s.judged() {
 			s.credit()
 		}
 		s.depart(mbufs[s.at:s.n])
@@ -155,35 +157,74 @@ func (s *Express) leaveGaps(at int) {
 	}
 }
 
+// judged tells whether rules are asked.
+func (s *Express) judged() bool { return s.hooks != [2]bool{} }
+
 // allowed ends the run before the first packet that rules have not let pass before, in this
-// generation, from this interface. Nothing is written yet: the packet may turn out not to
-// be of the flow that was found.
-func (l *lane) allowed(ingress uint16) {
-	rules, said := l.snap.Rules, l.said[l.at:l.n]
-	l.ledger.follow(rules.Generation(), rules.Len())
-	l.table.Decisions(l.run.Heads[l.at:l.n], l.at, rules.Generation(), ct.HookIn, said)
+// generation, by these interfaces and with this mark. Nothing is written yet: the packet may
+// turn out not to be of the flow that was found.
+func (s *Express) allowed(ingress uint16) {
+	s.ledger.follow(s.snap.Rules.Generation(), s.snap.Rules.Len())
+	if s.hooks[ct.HookIn] {
+		s.allowedIn(ingress)
+	}
+	if s.hooks[ct.HookOut] {
+		s.allowedOut(ingress)
+	}
+}
+
+func (s *Express) allowedIn(ingress uint16) {
+	said := s.recall(ct.HookIn)
 	latest := uint16(0) // most flows are in one of a few ways alike
 	for i, d := range said {
 		if d == latest && d != 0 {
 			continue
 		}
-		if !l.ledger.decisions[d&(maxDecisions-1)].passes(ingress) {
-			l.n = l.at + i
+		if !s.ledger.decisions[d&(maxDecisions-1)].passes(ingress, 0, 0) {
+			s.n = s.at + i
 			return
 		}
 		latest = d
 	}
 }
 
-// credit counts the run for the rules that let it pass.
-func (l *lane) credit() {
-	for at := l.at; at < l.n; {
-		said, from, bytes := l.said[at], at, uint64(0)
-		for ; at < l.n && l.said[at] == said; at++ { // in a register: the counter would be waited for
-			bytes += uint64(l.run.Size[at])
+// allowedOut looks at interface and mark, too, which hook in may have given.
+func (s *Express) allowedOut(ingress uint16) {
+	said, lines := s.recall(ct.HookOut), s.snap.Tables[0].Lines()
+	for i, d := range said {
+		at, mark := s.at+i, uint32(0)
+		if s.hooks[ct.HookIn] {
+			mark = s.ledger.decisions[s.said[ct.HookIn][at]&(maxDecisions-1)].markAfter
 		}
-		hits := &l.ledger.decisions[said].hits
-		hits.Packets += uint64(at - from)
-		hits.Bytes += bytes
+		if !s.ledger.decisions[d&(maxDecisions-1)].passes(ingress, lines[s.to[at]].Iface, mark) {
+			s.n = at
+			return
+		}
+	}
+}
+
+// recall reads what the rules of a hook have decided of the flows found for the run.
+func (s *Express) recall(hook ct.Hook) []uint16 {
+	said := s.said[hook][s.at:s.n]
+	s.table.Decisions(s.run.Heads[s.at:s.n], s.at, s.snap.Rules.Generation(), hook, said)
+	return said
+}
+
+// credit counts the run for the rules that let it pass.
+func (s *Express) credit() {
+	for hook, asked := range s.hooks {
+		if !asked {
+			continue
+		}
+		said := s.said[hook][:s.n]
+		for at := s.at; at < s.n; {
+			which, from, bytes := said[at], at, uint64(0)
+			for ; at < s.n && said[at] == which; at++ { // in a register: the counter would be waited for
+				bytes += uint64(s.run.Size[at])
+			}
+			hits := &s.ledger.decisions[which].hits
+			hits.Packets += uint64(at - from)
+			hits.Bytes += bytes
+		}
 	}
 }

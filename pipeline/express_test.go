@@ -3,10 +3,13 @@ package pipeline
 import (
 	"bytes"
 	"encoding/binary"
+	"net/netip"
 	"slices"
 	"testing"
 
+	"ffwd/fib"
 	"ffwd/packet"
+	"ffwd/policy"
 
 	"github.com/gopacket/gopacket/layers"
 )
@@ -88,5 +91,30 @@ func TestExpressIdlesInFloods(t *testing.T) {
 	}
 	if w.send(0, known...); e.left != 0 {
 		t.Errorf("%d of %d packets of a known flow are left", e.left, fullBurst)
+	}
+}
+
+// Rules at hook out have judged a flow by the interface that it left by. One that another route
+// takes elsewhere is judged again. FF-6
+func TestExpressAsksAgainWhereTheWayChanges(t *testing.T) {
+	w := newWorld(t, withRules(policy.Rule{Hook: policy.HookOut, Protocol: policy.AnyProtocol, OutPorts: []uint16{ifLAN}, Action: policy.Drop}))
+	to := netip.PrefixFrom(far4, 32)
+	w.route(fib.Route{Prefix: to, Hops: []fib.Hop{{Via: b4}}})
+	f := frame(ip4(a4, far4, layers.IPProtocolUDP), udp(1000, 53), data(18))
+	for range 3 {
+		if out := w.send(0, f); len(out[1]) != 1 {
+			t.Fatalf("%d frames left", len(out[1]))
+		}
+	}
+	if e := w.worker.stages[stageExpress].(*Express); e.left != 0 {
+		t.Fatal("Express does not take the flow")
+	}
+	w.route(fib.Route{Prefix: to, Hops: []fib.Hop{{Via: a4}}})
+	if out := w.send(0, f, f); len(out[0])+len(out[1]) != 0 || w.drops(packet.PolicyOut) != 2 {
+		t.Errorf("%d frames left, %d were dropped", len(out[0])+len(out[1]), w.drops(packet.PolicyOut))
+	}
+	w.route(fib.Route{Prefix: to, Hops: []fib.Hop{{Via: b4}}})
+	if out := w.send(0, f, f); len(out[1]) != 2 {
+		t.Errorf("%d of 2 frames left by the way it had before", len(out[1]))
 	}
 }

@@ -23,7 +23,6 @@ type lane struct {
 	ipv6  bool       // their family
 	run   packet.Run // behind Depart, of Heads only Data
 	to    [packet.MaxBurst]fib.AdjacencyIndex
-	said  [packet.MaxBurst]uint16 // what rules have decided, see allowed
 
 	oneHop, oneWay bool // they have one next hop; leave by one interface
 }
@@ -31,6 +30,9 @@ type lane struct {
 // open tells whether packets may leave by the lane: nothing that stands between Route and
 // Confirm asks for more than it does, and there is one routing table.
 func (s *Snapshot) open() bool { return s.mayShorten() && len(s.Tables) == 1 }
+
+// direct is open where somebody asks the rules at hook out.
+func (s *Snapshot) direct() bool { return !s.redirects && !s.stealth && len(s.Tables) == 1 }
 
 // way finds the next hops of the run.
 func (l *lane) way() {

@@ -58,10 +58,10 @@ func (d *decision) holdsFor(p *packet.Packet) bool {
 	return d.ingress == p.Ingress && d.egress == p.Egress && d.markBefore == p.Mark
 }
 
-// passes tells whether the decision is to let packets from an interface pass that have no
-// mark, and no more.
-func (d *decision) passes(ingress uint16) bool {
-	return d.ingress == ingress && d.egress == 0 && d.markBefore == 0 && !d.more
+// passes tells whether the decision is to let packets of these interfaces pass that have this
+// mark, and no more. egress is 0 at hook in.
+func (d *decision) passes(ingress, egress uint16, mark uint32) bool {
+	return d.ingress == ingress && d.egress == egress && d.markBefore == mark && !d.more
 }
 
 // ledger is a worker's account of one ruleset: what it decided, and how many packets

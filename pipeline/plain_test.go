@@ -142,6 +142,16 @@ func TestShortWaysAreLikeTheLongOne(t *testing.T) {
 			policy.Rule{Hook: policy.HookIn, Protocol: 17, InPorts: []uint16{ifLAN}, States: policy.States(policy.Established), Action: policy.Accept},
 			policy.Rule{Hook: policy.HookIn, Protocol: 17, Dst: []netip.Prefix{netip.MustParsePrefix("10.7.7.0/24")}, Action: policy.Drop},
 		)},
+		{"rules out", 1500, withRules(
+			policy.Rule{Hook: policy.HookOut, Protocol: 17, OutPorts: []uint16{ifLAN}, Action: policy.Accept},
+			policy.Rule{Hook: policy.HookOut, Protocol: policy.AnyProtocol, Dst: []netip.Prefix{netip.MustParsePrefix("10.7.7.0/24")}, Action: policy.Drop},
+			policy.Rule{Hook: policy.HookOut, Protocol: policy.AnyProtocol, Action: policy.Continue, SetMark: policy.Bits{Value: 1, Mask: 1}},
+		)},
+		{"rules in and out", 1500, withRules(
+			policy.Rule{Hook: policy.HookIn, Protocol: 17, Action: policy.Continue, SetMark: policy.Bits{Value: 5, Mask: 5}},
+			policy.Rule{Hook: policy.HookOut, Protocol: policy.AnyProtocol, Mark: policy.Bits{Value: 5, Mask: 5}, InPorts: []uint16{ifLAN}, Action: policy.Accept},
+			policy.Rule{Hook: policy.HookOut, Protocol: 6, Action: policy.Accept},
+		)},
 		{"no flows", 1500, stateless}, {"no flows, narrow", 1280, stateless},
 	} {
 		t.Run(tc.name, func(t *testing.T) { compareWays(t, tc.mtu, tc.option) })
@@ -154,7 +164,7 @@ func compareWays(t *testing.T, mtu int, o option) {
 		w.snapshot.Interfaces[ifTag].Redirects = true // another interface's, but it rules the short ways out
 		w.publish()
 	})
-	if !short.current.Load().open() || long.current.Load().mayShorten() {
+	if !short.current.Load().direct() || long.current.Load().direct() {
 		t.Fatal("the worlds do not differ")
 	}
 	short.setMTU(mtu)
@@ -283,6 +293,10 @@ func TestPlainBurstsTakeTheShortWay(t *testing.T) {
 		stage  int
 	}{{"no flows", stateless, stageExpress}, {"flows", func(*Config, *world) {}, stageExpress},
 		{"flows and rules", withRules(policy.Rule{Hook: policy.HookIn, Protocol: 17, Action: policy.Accept}), stageExpress},
+		{"flows and rules out", withRules(policy.Rule{Hook: policy.HookOut, Protocol: 17, Action: policy.Accept}), stageExpress},
+		{"flows and rules on both sides", withRules(
+			policy.Rule{Hook: policy.HookIn, Protocol: 17, Action: policy.Accept, SetMark: policy.Bits{Value: 1, Mask: 1}},
+			policy.Rule{Hook: policy.HookOut, Protocol: 17, Mark: policy.Bits{Value: 1, Mask: 1}, Action: policy.Accept}), stageExpress},
 		{"marks", withRules(policy.Rule{Hook: policy.HookIn, Protocol: 17, Action: policy.Accept, SetMark: policy.Bits{Value: 1, Mask: 1}, Mark: policy.Bits{Value: 0, Mask: 1}}), stageExpress},
 	} {
 		for _, f := range [][]byte{udp4(18), udp6(18)} {
@@ -343,7 +357,7 @@ func (s counted) Process(b *packet.Burst) {
 }
 
 // The stages that a packet on a short way does not meet: whoever adds one has to say in
-// mayShorten, open or Express when that is wrong, or here that it never is.
+// mayShorten, direct or Express when that is wrong, or here that it never is.
 func TestShortWaysKnowTheStagesTheyPass(t *testing.T) {
 	known := []string{"parse", "reverse_path", "verify", "tuple", "reassembly", "steer", "conntrack", "policy_in", "destination", "depart",
 		"route", "policy_out", "divert", "neighbour", "ttl", "mtu", "redirect", "rewrite", "confirm", "source"}
