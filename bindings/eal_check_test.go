@@ -33,3 +33,10 @@ func TestFreeHugePages(t *testing.T) {
 		t.Errorf("%d MB where there are none", got)
 	}
 }
+
+// A thread is found by the name that the kernel has for it.
+func TestThreadRuns(t *testing.T) {
+	if own := sysfsLine("/proc/self/comm"); !threadRuns(own) || threadRuns(own+"?") {
+		t.Errorf("%q runs, and %q does not", own, own+"?")
+	}
+}
