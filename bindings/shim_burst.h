@@ -80,7 +80,7 @@ ffwd_rx_flatten(struct ffwd_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 	return kept;
 }
 
-/* The two calls of every burst, by ccall: one argument, no wait. */
+/* The two calls of every burst, by ccall: one argument, and no lock whose holder may wait for Go. */
 static int
 ffwd_rx_burst(void *queue)
 {

@@ -55,7 +55,7 @@ func (t *Table) keysAndHomes(run *packet.Run, n int, zone uint16) {
 	}
 }
 
-// Where the fields are that keysAndHomes4 knows: a byte too many or too few does not compile.
+// What keysAndHomes4 and keysAndHomes16 know: a byte too many or too few does not compile.
 var (
 	_ [unsafe.Sizeof(packet.Head{})]struct{}         = [48]struct{}{}
 	_ [unsafe.Offsetof(packet.Head{}.Key0)]struct{}  = [8]struct{}{}
@@ -68,8 +68,8 @@ var (
 	_ [packet.KeySwapped]struct{} = [16]struct{}{}
 )
 
-// keysAndHomes16 takes a multiple of 16, at least one. It stores nothing in a head beyond its
-// Hash, and sets Flags to what a packet with ports has.
+// keysAndHomes16 takes n packets, a multiple of 16 and at least 16. It stores Key0, Key1 and
+// Hash of each head, and Flags whole: HasPorts and, of one from the high end, KeySwapped.
 //
 //go:noescape
 func keysAndHomes16(src, dst, ports *uint32, proto *uint8, heads *packet.Head, n int, tail uint64, s *Secret, buckets unsafe.Pointer, numBuckets uint64)

@@ -6,6 +6,8 @@ import "ffwd/packet"
 
 // These are in Go on processors for which there is no assembly.
 
+var vector = false
+
 func (t *Table) match(heads packet.Heads, found *candidates) { t.matchPlain(heads, found) }
 
 func (t *Table) matchSought(heads packet.Heads, found *candidates) {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// vector tells whether the processor has what resolve4x16 and resolve6x16 are made of.
-// Tests turn it off.
-var vector = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasBMI2
+// vector tells whether the processor has what the loops in vector_amd64.s are made of. Tests
+// turn it off.
+var vector = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasBMI1 && cpu.X86.HasBMI2
 
 // vectorLeast is how many packets pay for lanes that stay empty.
 const vectorLeast = 6
@@ -58,8 +58,9 @@ func straight(lines []Adjacency, at []AdjacencyIndex, sizes []uint16) (n int, on
 	return n, hops == 0, ways == 0
 }
 
-// straight16 also tells who of some sixteen has another next hop than the first packet, and
-// leaves by another interface.
+// straight16 takes n packets, n being at least 1. In hops and ways a bit is set for each place
+// in sixteen where some packet taken has another next hop than the first one, or leaves by
+// another interface.
 //
 //go:noescape
 func straight16(lines *Adjacency, at *AdjacencyIndex, sizes *uint16, n int) (taken int, hops, ways uint32)

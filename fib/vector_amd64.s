@@ -180,7 +180,7 @@ final:
 //
 // What most have in common with the first packet, its next hop, is not read again.
 //
-//	DI lines  R8 at  R9 sizes  CX packets left  DX taken  R10 hops  R11 ways
+//	DI lines  R8 at  R9 sizes  CX packets left  DX taken  R10 hops  R11 ways, of these sixteen R12 R13
 //	Z16 the first's place  Z17 Z18 its first doublewords  Z19 0xffff  Z20 Forward, untagged
 TEXT ·straight16(SB), NOSPLIT, $0-48
 	MOVQ lines+0(FP), DI

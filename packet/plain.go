@@ -77,11 +77,11 @@ func IsWholeUDP(length, payload uint16) bool { return length >= 8 && length <= p
 type Run struct {
 	Heads [MaxBurst]Head      // of IPv4: Data, Len, L3, L4, Proto, Flags, Verdict Continue
 	Size  [MaxBurst]uint16    // bytes of L3
-	Src4  [MaxBurst]uint32    // of IPv4,
-	Dst4  [MaxBurst]uint32    // and its destination,
-	Ports [MaxBurst]uint32    // as Head.PortsLE,
-	Proto [MaxBurst]uint8     // as Head.Proto
-	Dst6  [MaxBurst]*[16]byte // of IPv6
+	Src4  [MaxBurst]uint32    // of IPv4: addresses in host order,
+	Dst4  [MaxBurst]uint32    //
+	Ports [MaxBurst]uint32    // Head.PortsLE, which the head itself has not,
+	Proto [MaxBurst]uint8     // Head.Proto
+	Dst6  [MaxBurst]*[16]byte // of IPv6: in its packet
 }
 
 // plain4 is Plain4 in Go.

@@ -118,3 +118,29 @@ func TestExpressAsksAgainWhereTheWayChanges(t *testing.T) {
 		t.Errorf("%d of 2 frames left by the way it had before", len(out[1]))
 	}
 }
+
+// What rules at hook out have decided holds for the mark that hook in gives, and until there
+// are other rules. FF-6
+func TestExpressAsksAgainWhereTheMarkChanges(t *testing.T) {
+	marks := func(mark uint32) policy.Rule {
+		return policy.Rule{Hook: policy.HookIn, Protocol: 17, Action: policy.Continue, SetMark: policy.Bits{Value: mark, Mask: 3}}
+	}
+	drops := policy.Rule{Hook: policy.HookOut, Protocol: 17, Mark: policy.Bits{Value: 2, Mask: 3}, Action: policy.Drop}
+	accept := policy.Defaults{In: policy.Accept, Out: policy.Accept}
+	w := newWorld(t, withRules(marks(1), drops))
+	f := frame(ip4(a4, b4, layers.IPProtocolUDP), udp(1000, 53), data(18))
+	for generation, tc := range []struct {
+		rules []policy.Rule
+		leave int
+	}{{[]policy.Rule{marks(1), drops}, 2}, {[]policy.Rule{marks(2), drops}, 0}, {[]policy.Rule{drops}, 2}, {[]policy.Rule{marks(3), drops}, 2}} {
+		w.setRules(uint32(generation+1), accept, tc.rules...)
+		for range 3 {
+			if out := w.send(0, f, f); len(out[1]) != tc.leave {
+				t.Fatalf("rules %d: %d frames left, want %d", generation, len(out[1]), tc.leave)
+			}
+		}
+		if e := w.worker.stages[stageExpress].(*Express); e.left != 2-tc.leave {
+			t.Errorf("rules %d: Express left %d", generation, e.left)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"ffwd/ct"
 	"ffwd/epoch"
@@ -292,5 +293,50 @@ func TestWorkerIsOfflineAfterRun(t *testing.T) {
 	d.Retire(func() { freed = true })
 	if d.Reclaim(); !freed {
 		t.Error("memory waits for a worker that has ended")
+	}
+}
+
+// lapQueue notes when each poll began, as its worker has it.
+type lapQueue struct {
+	*testRx
+	w      *Worker
+	starts []uint64
+}
+
+func (q *lapQueue) Rx(dst unsafe.Pointer, max int) int {
+	q.starts = append(q.starts, q.w.last)
+	return q.testRx.Rx(dst, max)
+}
+
+// A poll's time is its own, from its beginning to that of the next: busy is that of polls which
+// found packets. FF-12
+func TestBusyTimeIsThatOfPollsWithPackets(t *testing.T) {
+	w := newWorld(t)
+	q := &lapQueue{testRx: w.rx[0], w: w.worker}
+	w.worker.config.Rx[0].Queue = q
+	var busy uint64
+	found := []bool{false, true, true, false, true, false, false}
+	w.worker.poll(true) // whose time is taken when the first one begins
+	w.worker.poll(true)
+	before, _ := w.worker.Counters()
+	q.starts = q.starts[:0]
+	for _, packets := range found {
+		if packets {
+			q.frames = append(q.frames, udp4(18))
+		}
+		w.worker.poll(true)
+	}
+	w.worker.poll(true)
+	for i, packets := range found {
+		if packets {
+			busy += q.starts[i+1] - q.starts[i]
+		}
+	}
+	after, _ := w.worker.Counters()
+	if got := after.BusyCycles - before.BusyCycles; got != busy || busy == 0 {
+		t.Errorf("%d cycles were busy, want %d", got, busy)
+	}
+	if got, want := after.Polls-before.Polls, uint64(len(found)+1); got != want || after.BusyPolls-before.BusyPolls != 3 {
+		t.Errorf("%d polls, %d of them busy, want %d and 3", got, after.BusyPolls-before.BusyPolls, want)
 	}
 }
