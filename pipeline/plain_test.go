@@ -159,48 +159,86 @@ func TestShortWaysAreLikeTheLongOne(t *testing.T) {
 }
 
 func compareWays(t *testing.T, mtu int, o option) {
-	kinds := plainKinds()
-	short, long := newWorld(t, o), newWorld(t, o, func(_ *Config, w *world) {
+	w := newWays(t, uint64(mtu), o)
+	w.short.setMTU(mtu)
+	w.long.setMTU(mtu)
+	for i := range 5_000 {
+		w.exchange(i)
+	}
+	w.compare()
+	a, _ := w.short.worker.Counters()
+	if got := routeCounts(w.short); got[1].Packets == 0 || got[3].Packets == 0 {
+		t.Errorf("routes: %v", got)
+	}
+	if a.Drops[packet.TTLExpired] == 0 || a.Fragmented+a.Drops[packet.CannotFragment] == 0 && mtu < 1500 {
+		t.Errorf("nothing expired or was too long: %v", a.Drops)
+	}
+}
+
+// ways are two worlds alike, but that the short ways are shut in one of them.
+type ways struct {
+	t           *testing.T
+	rng         *rand.Rand
+	short, long *world
+	kinds       [][]byte
+	sent        int // segments
+	took        int // packets that Express took
+}
+
+func newWays(t *testing.T, seed uint64, options ...option) *ways {
+	w := &ways{t: t, rng: rand.New(rand.NewPCG(3, seed)), kinds: plainKinds(), short: newWorld(t, options...)}
+	w.long = newWorld(t, append(options, func(_ *Config, w *world) {
 		w.snapshot.Interfaces[ifTag].Redirects = true // another interface's, but it rules the short ways out
 		w.publish()
-	})
-	if !short.current.Load().direct() || long.current.Load().direct() {
+	})...)
+	if !w.short.current.Load().direct() || w.long.current.Load().direct() {
 		t.Fatal("the worlds do not differ")
 	}
-	short.setMTU(mtu)
-	long.setMTU(mtu)
-	rng, sent := rand.New(rand.NewPCG(3, uint64(mtu))), 0
-	for i := range 5_000 {
-		mutants := 4 << (4 * rng.IntN(2)) // one in 64 leaves runs of plain ones
-		burst := make([][]byte, 1+rng.IntN(12))
-		if i%8 == 0 { // some for the loops that take sixteen at a time, and more breaks than Express goes on behind
-			burst = make([][]byte, 16+rng.IntN(48))
+	return w
+}
+
+// exchange sends the i-th burst through both. Some are for the loops that take sixteen at a time,
+// and have more breaks than Express goes on behind.
+func (w *ways) exchange(i int) {
+	rng := w.rng
+	mutants := 4 << (4 * rng.IntN(2)) // one in 64 leaves runs of plain ones
+	burst := make([][]byte, 1+rng.IntN(12))
+	if i%8 == 0 {
+		burst = make([][]byte, 16+rng.IntN(48))
+	}
+	family, port := rng.IntN(3), rng.IntN(2) // family 0 is both
+	for i := range burst {
+		f := w.kinds[rng.IntN(len(w.kinds))]
+		for family == 1 && f[12] != 8 || family == 2 && f[12] != 0x86 {
+			f = w.kinds[rng.IntN(len(w.kinds))]
 		}
-		family, port := rng.IntN(3), rng.IntN(2) // family 0 is both
-		for i := range burst {
-			f := kinds[rng.IntN(len(kinds))]
-			for family == 1 && f[12] != 8 || family == 2 && f[12] != 0x86 {
-				f = kinds[rng.IntN(len(kinds))]
-			}
-			if f[23] == packet.ProtoTCP && f[12] == 8 && rng.IntN(4) > 0 { // no segment sent again
-				binary.BigEndian.PutUint32(f[38:], uint32(sent))
-				sent++
-			}
-			if burst[i] = bytes.Clone(f); rng.IntN(mutants) == 0 {
-				burst[i] = mutated(rng, f)
-			}
-			if port == 1 {
-				turn(burst[i])
-			}
-			if rng.IntN(16*mutants) == 0 && len(burst[i]) >= 12 {
-				burst[i] = withPriority(burst[i])
-			}
+		if f[23] == packet.ProtoTCP && f[12] == 8 && rng.IntN(4) > 0 { // no segment sent again
+			binary.BigEndian.PutUint32(f[38:], uint32(w.sent))
+			w.sent++
 		}
-		a, b := byFlow(short.send(port, burst...)), byFlow(long.send(port, burst...))
-		if !reflect.DeepEqual(a, b) {
-			t.Fatalf("burst %d: %x\nshort: %x\nlong:  %x", i, burst, a, b)
+		if burst[i] = bytes.Clone(f); rng.IntN(mutants) == 0 {
+			burst[i] = mutated(rng, f)
+		}
+		if port == 1 {
+			turn(burst[i])
+		}
+		if rng.IntN(16*mutants) == 0 && len(burst[i]) >= 12 {
+			burst[i] = withPriority(burst[i])
 		}
 	}
+	e := w.short.worker.stages[stageExpress].(*Express)
+	e.left = len(burst) // what it says if it does not look
+	a, b := byFlow(w.short.send(port, burst...)), byFlow(w.long.send(port, burst...))
+	if !reflect.DeepEqual(a, b) {
+		w.t.Fatalf("burst %d: %x\nshort: %x\nlong:  %x", i, burst, a, b)
+	}
+	w.took += len(burst) - e.left
+}
+
+// compare holds what has been counted in one world to what has in the other.
+func (w *ways) compare() {
+	t, short, long := w.t, w.short, w.long
+	t.Helper()
 	a, flowsA := short.worker.Counters()
 	b, flowsB := long.worker.Counters()
 	if a.Drops != b.Drops || a.Punts != b.Punts || a.FastForwarded != b.FastForwarded || !reflect.DeepEqual(a.Ports, b.Ports) {
@@ -216,11 +254,8 @@ func compareWays(t *testing.T, mtu int, o option) {
 	if got, want := short.hits(), long.hits(); !slices.Equal(got, want) {
 		t.Errorf("rules: short %v\nlong  %v", got, want)
 	}
-	if got := routeCounts(short); !slices.Equal(got, routeCounts(long)) || got[1].Packets == 0 || got[3].Packets == 0 {
-		t.Errorf("routes: short %v\nlong  %v", routeCounts(short), routeCounts(long))
-	}
-	if a.Drops[packet.TTLExpired] == 0 || a.Fragmented+a.Drops[packet.CannotFragment] == 0 && mtu < 1500 {
-		t.Errorf("nothing expired or was too long: %v", a.Drops)
+	if got, want := routeCounts(short), routeCounts(long); !slices.Equal(got, want) {
+		t.Errorf("routes: short %v\nlong  %v", got, want)
 	}
 }
 
