@@ -8,7 +8,8 @@ import (
 
 // Express takes plain frames from the receive queue to the device: without conntrack where
 // no rule is asked, with it those of known flows for which the rules have decided already
-// that they pass. What it leaves goes through all stages, as if it had not been there.
+// that they pass. What it leaves goes through all stages, as if it had not been there: flows
+// whose addresses are translated among it, for ct.Table.Join never takes them.
 //
 // A frame that it leaves goes behind those that it takes, but never behind one of its own
 // flow: what follows it between the same two hosts is left, too. The families are taken one
