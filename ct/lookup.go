@@ -29,12 +29,15 @@ func (t *Table) Lookup(b *packet.Burst, timeouts *Timeouts) {
 	if t.Flows6 > 0 {
 		t.prefetchEnds(t.candidates[:len(pkts)])
 	}
+	if t.Translations > 0 {
+		t.prefetchTranslated(t.candidates[:len(pkts)])
+	}
 	at := t.touch(heads, t.candidates[:], now, timeouts)
 	if at < len(pkts) {
 		t.prefetchWindows(heads.From(at), t.candidates[at:])
 	}
 	for at < len(pkts) {
-		if t.candidates[at] != 0 {
+		if c := t.candidates[at]; c != 0 && c < t.firstTwin && t.flow(c).flags&translated == 0 {
 			if at += t.touchAny(heads.From(at), t.candidates[at:], now, timeouts); at == len(pkts) {
 				return
 			}

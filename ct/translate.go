@@ -162,6 +162,9 @@ func (t *Table) Destination(p *packet.Packet) bool {
 	case p.State == packet.CtRelated:
 		t.translateQuote(p, w.flow)
 		return true
+	case hasPlainPorts(p):
+		t.setPlainEnd(p, theDst)
+		return true
 	default:
 		o := t.sent(p)
 		return t.readdress(p, theDst, &o.dst)
@@ -182,6 +185,10 @@ func (t *Table) Source(p *packet.Packet) bool {
 	}
 	if p.State == packet.CtRelated {
 		t.translateReporter(p)
+		return true
+	}
+	if hasPlainPorts(p) {
+		t.setPlainEnd(p, theSrc)
 		return true
 	}
 	o := t.sent(p)

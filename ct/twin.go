@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"ffwd/mem"
 	"ffwd/packet"
 )
 
@@ -49,9 +50,12 @@ func (w *twins) init(heads unsafe.Pointer, first uint32, n int) {
 }
 
 // head returns the list of the twin of a flow.
-func (w *twins) head(flow uint32) *uint32 {
+func (w *twins) head(flow uint32) *uint32 { return &w.heads[w.slot(flow)] }
+
+// slot is the number of that list.
+func (w *twins) slot(flow uint32) uint32 {
 	const odd = 0x9e3779b97f4a7c15 // 2^64 / phi
-	return &w.heads[uint64(flow)*odd>>w.shift]
+	return uint32(uint64(flow) * odd >> w.shift)
 }
 
 func (t *Table) twin(i uint32) *twin { return (*twin)(unsafe.Pointer(t.flow(i))) }
@@ -66,6 +70,31 @@ func (t *Table) translation(flow uint32) uint32 {
 		i = t.twin(i).next
 	}
 	return i
+}
+
+// prefetchTranslated asks the cache for the flows of the twins among candidates, and for the
+// twins of the flows that have one, which are found by way of a list. Each pass is over the
+// burst, so that its misses overlap.
+func (t *Table) prefetchTranslated(candidates []uint32) {
+	const last = packet.MaxBurst - 1
+	flows, lists := 0, 0
+	var slots [packet.MaxBurst]uint32
+	for _, c := range candidates {
+		if c >= t.firstTwin {
+			t.lines[flows&last] = t.twin(c).flow
+			flows++
+		} else if t.flow(c).flags&translated != 0 {
+			slots[lists&last] = t.twins.slot(c)
+			lists++
+		}
+	}
+	mem.Prefetch(t.flowBase, unsafe.Sizeof(Flow{}), &t.lines[0], flows)
+	heads := t.twins.heads
+	mem.Prefetch(unsafe.Pointer(&heads[0]), unsafe.Sizeof(heads[0]), &slots[0], lists)
+	for i, slot := range slots[:lists] {
+		t.lines[i] = heads[slot]
+	}
+	mem.Prefetch(t.flowBase, unsafe.Sizeof(twin{}), &t.lines[0], lists)
 }
 
 // owner returns the flow that an entry of the index leads to, and the direction of a
