@@ -210,8 +210,11 @@ func TestLinkLossReachesTheTables(t *testing.T) {
 	if err := s.tableOf(iface).SetLink(iface, false); err != nil {
 		t.Fatal(err)
 	}
+	s.linkMu.Lock()
 	s.links[1] = pmd.Link{} // as if it had been seen down: the next look sees it up
-	s.checkLink(1, false)
+	s.linkMu.Unlock()
+	s.readLink(1)
+	s.settleLink(1, s.link(1).Up)
 	r, _ := s.tables[0].Route(netip.MustParseAddr("192.0.2.1"))
 	if len(r.Hops) != 1 || r.Hops[0].State.String() != "forward" {
 		t.Errorf("the route did not come back: %+v", r)

@@ -21,7 +21,10 @@ const (
 // watch starts the goroutines that look after links, the epoch and timeout policies.
 func (s *Switch) watch(*conf.Config) error {
 	for i := range s.ports {
-		s.checkLink(i, true)
+		if !s.readLink(i) {
+			s.log.Info("link", "port", s.ports[i].Name(), "up", false)
+		}
+		s.settleLink(i, s.link(i).Up)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -36,24 +39,36 @@ func (s *Switch) watch(*conf.Config) error {
 	return nil
 }
 
+// watchLinks looks at the links, and leaves to another goroutine what may wait for a table that
+// is being loaded: so the path knows of a second port that is lost meanwhile.
 func (s *Switch) watchLinks(ctx context.Context) {
-	tick := time.NewTicker(linkInterval)
+	tick, changed := time.NewTicker(linkInterval), make(chan struct{}, 1)
 	defer tick.Stop()
+	var settling sync.WaitGroup
+	settling.Go(func() { s.settleLinks(ctx, changed) })
+	defer settling.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 			for i := range s.ports {
-				s.checkLink(i, false)
+				if !s.readLink(i) {
+					continue
+				}
+				select {
+				case changed <- struct{}{}:
+				default: // it will look anyway
+				}
 			}
 		}
 	}
 }
 
-// checkLink reads a port's link and, when it changed, tells the tables: its next
-// hops turn unreachable or come back. Source: FF-16.
-func (s *Switch) checkLink(port int, first bool) {
+// readLink reads a port's link and tells the path itself, which waits for nothing: sets of
+// equal hops pass over a lost port from the next packet on. It tells whether the link is
+// another than before. Source: FF-16.
+func (s *Switch) readLink(port int) (changed bool) {
 	p := s.ports[port]
 	link, err := p.Link()
 	if err != nil {
@@ -63,23 +78,56 @@ func (s *Switch) checkLink(port int, first bool) {
 	before := s.links[port]
 	s.links[port] = link
 	s.linkMu.Unlock()
-	if link == before && !first {
-		return
+	if link == before {
+		return false
 	}
-	// First the word to the path itself, which waits for nothing: sets of equal hops
-	// pass over the port from the next packet on, even while a table is being loaded.
-	for _, iface := range s.byPort[port] {
-		s.tableOf(iface).SetCarrier(iface, link.Up)
-	}
+	s.setCarrier(port, link.Up)
 	s.log.Info("link", "port", p.Name(), "up", link.Up, "speed_mbit", link.SpeedMbit)
 	if err != nil {
 		s.log.Error("link cannot be read", "port", p.Name(), "error", err)
 	}
-	s.setTwinLinks(port, link.Up)
+	return true
+}
+
+func (s *Switch) setCarrier(port int, up bool) {
 	for _, iface := range s.byPort[port] {
-		if err := s.tableOf(iface).SetLink(iface, link.Up); err != nil {
-			s.log.Error("link cannot be set", "port", p.Name(), "error", err)
+		s.tableOf(iface).SetCarrier(iface, up)
+	}
+}
+
+// settleLinks tells the tables of links that changed.
+func (s *Switch) settleLinks(ctx context.Context, changed <-chan struct{}) {
+	settled := make([]bool, len(s.ports))
+	for i := range settled {
+		settled[i] = s.link(i).Up
+		s.settleLink(i, settled[i]) // it may have changed since watch settled it
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
 		}
+		for i := range settled {
+			if up := s.link(i).Up; up != settled[i] {
+				s.settleLink(i, up)
+				settled[i] = up
+			}
+		}
+	}
+}
+
+// settleLink tells the tables of a port's link: its next hops turn unreachable or come back.
+// Source: FF-16.
+func (s *Switch) settleLink(port int, up bool) {
+	s.setTwinLinks(port, up)
+	for _, iface := range s.byPort[port] {
+		if err := s.tableOf(iface).SetLink(iface, up); err != nil {
+			s.log.Error("link cannot be set", "port", s.ports[port].Name(), "error", err)
+		}
+	}
+	if now := s.link(port).Up; now != up {
+		s.setCarrier(port, now) // SetLink has told the path what was
 	}
 }
 
