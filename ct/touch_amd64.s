@@ -1,6 +1,15 @@
 #include "textflag.h"
 #include "layout_amd64.h"
 
+// ARGUMENTS loads those that both loops have.
+#define ARGUMENTS \
+	MOVQ n+16(FP), CX        \
+	MOVQ candidates+24(FP), R9 \
+	MOVQ flows+32(FP), R10   \
+	MOVL now+40(FP), R11     \
+	MOVQ timeouts+48(FP), R8 \
+	XORL BX, BX
+
 // FOUND makes R12 the flow found for packet BX, whose key it has, and asks for that of a packet
 // ahead.
 #define FOUND \
@@ -66,12 +75,7 @@ answered:                        \
 TEXT ·joinSettled(SB), NOSPLIT, $0-64
 	MOVQ heads+0(FP), DI
 	MOVQ sizes+8(FP), SI
-	MOVQ n+16(FP), CX
-	MOVQ candidates+24(FP), R9
-	MOVQ flows+32(FP), R10
-	MOVL now+40(FP), R11
-	MOVQ timeouts+48(FP), R8
-	XORL BX, BX
+	ARGUMENTS
 
 packet:
 	FOUND
@@ -97,12 +101,7 @@ done:
 TEXT ·touchSettled(SB), NOSPLIT, $0-64
 	MOVQ heads+0(FP), DI
 	MOVQ stride+8(FP), SI
-	MOVQ n+16(FP), CX
-	MOVQ candidates+24(FP), R9
-	MOVQ flows+32(FP), R10
-	MOVL now+40(FP), R11
-	MOVQ timeouts+48(FP), R8
-	XORL BX, BX
+	ARGUMENTS
 
 packet:
 	FOUND

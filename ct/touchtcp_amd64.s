@@ -173,6 +173,15 @@ narrow:                            \
 	ORL  $0x40, AX             \ // connLastEnd
 	MOVB AX, More(R13)
 
+// SEGMENT is all that is the same in both, from the header on.
+#define SEGMENT \
+	HEADER                     \
+	SIDES                      \
+	NUMBERS                    \
+	UNACKED                    \
+	LIVES                      \
+	NOTE
+
 // CLOSER is where deadlines come closer: only if the wheel has the flow for its shorter
 // timeout already.
 #define CLOSER \
@@ -205,12 +214,7 @@ packet:
 	MOVWLZX (AX)(BX*2), R10
 	ADDQ $34, R8 // Ethernet and IPv4
 	SUBL $20, R10
-	HEADER
-	SIDES
-	NUMBERS
-	UNACKED
-	LIVES
-	NOTE
+	SEGMENT
 	MOVQ sizes+8(FP), AX
 	MOVWLZX (AX)(BX*2), AX
 	ADDQ AX, Bytes(R12)(R15*8)
@@ -245,12 +249,7 @@ packet:
 	MOVBLZX L4(DI), AX
 	ADDQ AX, R8
 	SUBL AX, R10
-	HEADER
-	SIDES
-	NUMBERS
-	UNACKED
-	LIVES
-	NOTE
+	SEGMENT
 	ORB  CX, HeadFlags(DI)
 	MOVB $2, HeadState(DI) // CtEstablished
 	MOVWLZX Len(DI), AX
