@@ -20,7 +20,9 @@ func TestPlainEnds(t *testing.T) {
 	}
 	defer table.Close()
 	rng := rand.New(rand.NewPCG(1, 2))
-	some := func() uint32 { return []uint32{rng.Uint32(), rng.Uint32(), 0, 1, 0xffff, 0xffff0000, ^uint32(0)}[rng.IntN(7)] }
+	some := func() uint32 {
+		return []uint32{rng.Uint32(), rng.Uint32(), 0, 1, 0xffff, 0xffff0000, ^uint32(0)}[rng.IntN(7)]
+	}
 	i := table.takeTwin()
 	w, f := table.twin(i), table.flow(1)
 	w.flow = 1
