@@ -41,25 +41,18 @@ func (t *Table) setPlainEnd(p *packet.Packet, s which) {
 	le.PutUint16(field, port)
 	acc := uint64(^was) + uint64(addr)
 	if was != addr {
-		adjustLE(l3[10:12], acc)
+		packet.AdjustLE(l3[10:12], acc)
 	}
 	acc += uint64(^portWas) + uint64(port)
 	shift := 16 * s
 	p.PortsLE = p.PortsLE&^(0xffff<<shift) | uint32(port)<<shift
 	if p.Proto == packet.ProtoTCP {
-		adjustLE(l4[16:18], acc)
+		packet.AdjustLE(l4[16:18], acc)
 		return
 	}
 	if sum := l4[6:8]; le.Uint16(sum) != 0 { // there is one. Source: RFC 768
-		if adjustLE(sum, acc); le.Uint16(sum) == 0 {
+		if packet.AdjustLE(sum, acc); le.Uint16(sum) == 0 {
 			le.PutUint16(sum, 0xffff)
 		}
 	}
-}
-
-// adjustLE is packet.Adjust where acc is of numbers as loaded: a ones'-complement sum is the
-// same up to a byte swap. Source: RFC 1071 section 2 (B).
-func adjustLE(field []byte, acc uint64) {
-	le := binary.LittleEndian
-	le.PutUint16(field, ^packet.Fold(uint64(^le.Uint16(field))+acc))
 }

@@ -7,8 +7,8 @@ import (
 	"ffwd/packet"
 )
 
-// candidates are the flows found for the packets of a burst by their tags, and room behind them for the loops that ask the
-// cache for the flow of a packet ahead.
+// candidates are the flows found for the packets of a burst by their tags, and room behind
+// them for the loops that ask the cache for the flow of a packet ahead.
 type candidates [packet.MaxBurst + ahead]uint32
 
 // ahead is how many packets that is.

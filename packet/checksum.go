@@ -113,6 +113,12 @@ func Adjust(field []byte, acc uint64) {
 	binary.BigEndian.PutUint16(field, ^Fold(uint64(^binary.BigEndian.Uint16(field))+acc))
 }
 
+// AdjustLE is Adjust where acc is of numbers as loaded, least significant byte first: a
+// ones'-complement sum is the same up to a byte swap. Source: RFC 1071 section 2 (B).
+func AdjustLE(field []byte, acc uint64) {
+	binary.LittleEndian.PutUint16(field, ^Fold(uint64(^binary.LittleEndian.Uint16(field))+acc))
+}
+
 // PseudoSum returns the unfolded sum of the IPv6 pseudo-header. Source: RFC 8200 8.1.
 func (h *IPv6) PseudoSum(proto uint8, length int) uint64 {
 	return Sum(Sum(uint64(proto)+uint64(length), h[8:24]), h[24:40])

@@ -32,7 +32,7 @@ type lane struct {
 func (s *Snapshot) open() bool { return s.mayShorten() && len(s.Tables) == 1 }
 
 // direct is open where somebody asks the rules at hook out.
-func (s *Snapshot) direct() bool { return !s.redirects && !s.stealth && len(s.Tables) == 1 }
+func (s *Snapshot) direct() bool { return s.forwards() && len(s.Tables) == 1 }
 
 // way finds the next hops of the run.
 func (l *lane) way() {

@@ -13,8 +13,11 @@ import (
 // of a plain packet than TTL, MTU and Rewrite do: no rule judges what leaves, no sender
 // is told of a shorter way, no interface hides the switch.
 func (s *Snapshot) mayShorten() bool {
-	return s.Rules.Empty(policy.HookOut) && !s.redirects && !s.stealth
+	return s.Rules.Empty(policy.HookOut) && s.forwards()
 }
+
+// forwards is mayShorten but for the rules.
+func (s *Snapshot) forwards() bool { return !s.redirects && !s.stealth }
 
 // shorten takes plain packets of the batch from their adjacency to the wire in one pass,
 // and leaves the others in the batch. It returns how many it took.
